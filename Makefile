@@ -1,0 +1,70 @@
+# One command per job. Everything that they need comes from PyPI, npm and Debian, by package name and pinned version,
+# into .venv and local/node_modules; see local/prerequisites.sh for the little that the system itself must have.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+# A stamp is named after what it stands for, so a checkout that changes the pins is set up again, and only then.
+hash = $(shell cat $(1) | sha256sum | cut -c1-16)
+PYTHON_STAMP := $(VENV)/.installed-$(call hash,tests/requirements.txt pyproject.toml)
+NODE_STAMP := local/node_modules/.installed-$(call hash,local/package.json local/package-lock.json)
+
+ARGS ?=
+
+.PHONY: help setup demo up bench test lint types unit integration e2e requirements clean
+
+help:
+	@echo "make demo          protect real files on this machine, and check every byte of the backups"
+	@echo "make up            run the app and all that it needs, until Ctrl-C; ARGS=\"--data DIR --port-base N\""
+	@echo "make test          lint, types, unit, integration and end-to-end tests; each is a target of its own"
+	@echo "make bench         measure"
+	@echo "make requirements  pin the dependencies of pyproject.toml anew; UPGRADE=1 takes the newest"
+	@echo "make clean         remove what setup installed; PYTHON=python3.12 then chooses another Python"
+
+setup: $(PYTHON_STAMP) $(NODE_STAMP)
+
+$(PYTHON_STAMP):
+	@python=$$(local/prerequisites.sh $(PYTHON)) && \
+	  { test -x $(BIN)/pip || "$$python" -m venv --clear $(VENV); }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-* && touch $@
+
+# Node's own commands are links to scripts that look for `node` on the PATH.
+$(NODE_STAMP): | $(PYTHON_STAMP)
+	cd local && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m local.demo $(ARGS)
+
+up: setup
+	exec $(BIN)/python -m local up $(ARGS)
+
+bench: setup
+	$(BIN)/python -m bench $(ARGS)
+
+test: lint types unit integration e2e
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit integration e2e: setup
+	$(BIN)/python -m pytest tests/$@ $(ARGS)
+
+# A pin stays as it is until pyproject.toml rules it out, or UPGRADE is set.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+  --python-version 3.11 --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) pyproject.toml
+
+requirements: setup
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --extra dev --constraint requirements.txt --output-file tests/requirements.txt
+
+clean:
+	rm -rf $(VENV) local/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
