@@ -1,0 +1,62 @@
+"""The Functions app: four functions, each of which parses its trigger, calls one operation, and answers."""
+
+import logging
+import time
+
+import azure.functions as func
+
+from shared import web
+from shared.errors import AlreadyRunning, SnapkeepError
+from shared.operations.backup import back_up
+from shared.operations.protect import protect as protect_container
+from shared.operations.reconcile import reconcile as reconcile_all
+from shared.operations.sync import sync as sync_all
+from shared.runtime import SnapkeepApp
+
+app = SnapkeepApp()
+log = logging.getLogger("snapkeep")
+
+
+@app.function_name("protect")
+@app.route(route="protect", methods=["GET", "POST"])
+async def protect(req: func.HttpRequest) -> func.HttpResponse:
+    """Snapshots what changed in one container, and has it backed up."""
+    began = time.monotonic()
+    try:
+        call = web.protect_call(req)
+        protected = await protect_container(await app.services(), *call, elapsed=lambda: time.monotonic() - began)
+    except SnapkeepError as error:
+        return web.refusal(error)
+    except Exception:  # Data Factory takes JSON objects alone, also of a defect
+        log.exception("protect failed unexpectedly")
+        return web.refusal(SnapkeepError("unexpected error; the app's log has its trace"))
+    return web.answer(protected)
+
+
+@app.function_name("backup")
+@app.queue_trigger(arg_name="msg", queue_name="%SNAPKEEP_BACKUP_QUEUE%", connection="BackupQueue")
+async def backup(msg: func.QueueMessage) -> None:
+    """Carries out one request for backups."""
+    redelivered = (msg.dequeue_count or 1) > 1
+    await back_up(await app.services(), msg.get_body(), msg.id or "", redelivered=redelivered)
+
+
+@app.function_name("sync")
+@app.timer_trigger(arg_name="timer", schedule="%SNAPKEEP_SYNC_SCHEDULE%")
+async def sync(timer: func.TimerRequest) -> None:
+    """Mirrors the configured containers with azcopy."""
+    try:
+        await sync_all(await app.services())
+    except AlreadyRunning as other:
+        log.info("%s", other)
+
+
+@app.function_name("reconcile")
+@app.timer_trigger(arg_name="timer", schedule="%SNAPKEEP_RECONCILE_SCHEDULE%")
+async def reconcile(timer: func.TimerRequest) -> None:
+    """Fills in missing snapshots and backups in all containers."""
+    began = time.monotonic()
+    try:
+        await reconcile_all(await app.services(), elapsed=lambda: time.monotonic() - began)
+    except AlreadyRunning as other:
+        log.info("%s", other)

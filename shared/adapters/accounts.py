@@ -1,0 +1,100 @@
+"""Reaches storage accounts: credentials, clients, and what lets the service read a copy's source.
+
+Clients are made on first use, inside the running event loop, and share one connection pool per account.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+from shared import __version__
+from shared.adapters.retrying import StorageRetry
+from shared.decisions.names import refusal
+from shared.errors import BlobGone
+from shared.settings import Connection
+
+USER_AGENT = f"snapkeep/{__version__}"
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+
+
+def credential_of(connection: Connection) -> AsyncTokenCredential:
+    """The identity that a connection names: a service principal, a managed identity, or the machine's own."""
+    # Imported here: azure-identity takes half a second to import, and account keys do without.
+    from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential, ManagedIdentityCredential
+
+    if connection.client_id and connection.tenant_id and connection.client_secret:
+        return ClientSecretCredential(connection.tenant_id, connection.client_id, connection.client_secret)
+    if connection.managed_identity:
+        return ManagedIdentityCredential(client_id=connection.client_id)
+    if connection.client_id:
+        return DefaultAzureCredential(managed_identity_client_id=connection.client_id)
+    return DefaultAzureCredential()
+
+
+def client_options() -> dict[str, Any]:
+    """What every blob client is made with: the app's name, time limits, and retries."""
+    return {
+        "user_agent": USER_AGENT,
+        "connection_timeout": 10,
+        "read_timeout": 60,
+        "retry_policy": StorageRetry(),
+    }
+
+
+class Account:
+    """One storage account's blob service."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.credential = None if connection.connection_string else credential_of(connection)
+        if connection.connection_string:
+            self.service = BlobServiceClient.from_connection_string(connection.connection_string, **client_options())
+        else:
+            self.service = BlobServiceClient(connection.blob_endpoint, self.credential, **client_options())
+
+    def blob(self, container: str, name: str, snapshot: str | None = None) -> BlobClient:
+        """A client of one blob.
+
+        Raises:
+            BlobGone: no call can reach a blob of this name (`shared.decisions.names.refusal`).
+        """
+        refused = refusal(name)
+        if refused:
+            raise BlobGone(f"{container}/{name}: {refused}")
+        return self.service.get_blob_client(container, name, snapshot=snapshot)
+
+    async def readable_url(self, container: str, name: str, snapshot: str | None = None) -> tuple[str, str | None]:
+        """An address from which the Blob service can read a blob, and the authorization to send along.
+
+        With identities that is a bearer token (`x-ms-copy-source-authorization`); with an account
+        key a read-only SAS of this one blob or snapshot, valid for an hour; with a SAS, that SAS.
+        """
+        url = f"{self.connection.blob_endpoint}/{container}/{quote(name, safe='/~')}"
+        query = [f"snapshot={quote(snapshot)}"] if snapshot else []
+        if self.credential is not None:
+            token = await self.credential.get_token(STORAGE_SCOPE)
+            return "?".join([url, *query]), f"Bearer {token.token}"
+        query.append(self.connection.sas or self._sas(container, name, snapshot))
+        return f"{url}?{'&'.join(query)}", None
+
+    def _sas(self, container: str, name: str, snapshot: str | None) -> str:
+        return generate_blob_sas(
+            self.connection.account_name,
+            container,
+            name,
+            snapshot=snapshot,
+            account_key=self.connection.account_key,
+            permission=BlobSasPermissions(read=True),
+            expiry=datetime.now(UTC) + timedelta(hours=1),
+        )
+
+    async def close(self) -> None:
+        await self.service.close()
+        if self.credential is not None:
+            await self.credential.close()

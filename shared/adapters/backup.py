@@ -1,0 +1,118 @@
+"""The account that holds the backups: write-once blobs, and a staging container for Data Factory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceExistsError
+
+from shared.adapters.accounts import Account
+from shared.adapters.listing import Listing, Page
+from shared.adapters.properties import blob_state
+from shared.adapters.state import State
+from shared.adapters.translate import azure_errors
+from shared.errors import BackupContainerGone, BlobChanged, BlobGone, ContainerNotFound
+from shared.model import BlobState, Version
+from shared.settings import STAGING_CONTAINER
+
+
+class BackupStorage:
+    """The backup account's containers and blobs."""
+
+    def __init__(self, account: Account, state: State) -> None:
+        self.account = account
+        self._state = state
+        self._listing = Listing(account)
+        self._ready: set[str] = set()
+        self._making: dict[str, asyncio.Lock] = {}
+
+    def pages(self, container: str) -> AsyncGenerator[Page]:
+        return self._listing.pages(container)
+
+    async def state(self, container: str, name: str) -> BlobState | None:
+        """What stands under this name; None when nothing does."""
+        try:
+            with azure_errors(f"look at {container}/{name}"):
+                return blob_state(name, await self.account.blob(container, name).get_blob_properties())
+        except (BlobGone, ContainerNotFound):
+            return None
+
+    async def ensure_container(self, container: str) -> None:
+        """Creates the container on first need, and never a second time.
+
+        That it existed once is marked in the state, after it was created: a crash between the two
+        only lets the next call find it there.
+
+        Raises:
+            BackupContainerGone: it existed, and somebody deleted it.
+        """
+        async with self._making.setdefault(container, asyncio.Lock()):
+            if container in self._ready:
+                return
+            mark = _mark(container)
+            known = await self._state.read(mark) is not None
+            client = self.account.service.get_container_client(container)
+            with azure_errors(f"create {container}"):
+                if not await client.exists():
+                    if known:
+                        raise _gone(container)
+                    with contextlib.suppress(ResourceExistsError):  # another instance was quicker
+                        await client.create_container()
+            if not known:
+                await self._state.write(mark, {"container": container})
+            self._ready.add(container)
+
+    async def was_there(self, container: str) -> bool:
+        """Whether the container is known to have existed."""
+        return await self._state.read(_mark(container)) is not None
+
+    def forget(self, container: str) -> None:
+        """Makes the next `ensure_container` look again: a call found the container missing."""
+        self._ready.discard(container)
+
+    async def ensure_staging(self) -> None:
+        """Creates the staging container when it is missing: it holds nothing that must outlive a copy."""
+        client = self.account.service.get_container_client(STAGING_CONTAINER)
+        with azure_errors(f"create {STAGING_CONTAINER}"), contextlib.suppress(ResourceExistsError):
+            if not await client.exists():
+                await client.create_container()
+
+    async def discard_staged(self, staged: Version) -> None:
+        """Deletes a blob of the staging container, if it is still that one. Nothing else is ever deleted."""
+        blob = self.account.blob(STAGING_CONTAINER, staged.name)
+        with (
+            contextlib.suppress(BlobGone, BlobChanged),
+            azure_errors(f"discard {STAGING_CONTAINER}/{staged.name}"),
+        ):
+            await blob.delete_blob(etag=f'"{staged.etag}"', match_condition=MatchConditions.IfNotModified)
+
+    async def sweep_staging(self, older_than: str) -> None:
+        """Deletes what runs that nobody follows any more left in the staging container.
+
+        Args:
+            older_than: a time such as 2026-11-20T14:05:33Z; what was modified since stays.
+        """
+        with contextlib.suppress(ContainerNotFound):
+            async with contextlib.aclosing(self._listing.pages(STAGING_CONTAINER)) as pages:
+                async for page in pages:
+                    for entry in page.entries:
+                        if entry.last_modified < older_than:
+                            await self.discard_staged(entry.version)
+
+    async def close(self) -> None:
+        await self._listing.close()
+        await self.account.close()
+
+
+def _mark(container: str) -> str:
+    return f"containers/{container}.json"
+
+
+def _gone(container: str) -> BackupContainerGone:
+    return BackupContainerGone(
+        f"the backup container {container} existed and is gone; restore it (soft delete), or create it anew with "
+        f"the policies it needs: it is not created again on its own"
+    )

@@ -1,0 +1,68 @@
+"""Sends messages to the backup queue, and to its poison queue."""
+
+from __future__ import annotations
+
+import contextlib
+from base64 import b64encode
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue.aio import QueueClient
+
+from shared.adapters.accounts import USER_AGENT, credential_of
+from shared.adapters.retrying import StorageRetry
+from shared.adapters.translate import azure_errors
+from shared.decisions.messages import Message, encode
+from shared.settings import POISON_SUFFIX, Connection
+
+_NEVER = -1
+"""A message's time to live: without it the service drops a message after seven days, in silence."""
+
+
+class RequestQueue:
+    """The backup queue, as its producers see it; the Functions host is its consumer."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self.name = name
+        options: dict[str, Any] = {
+            "user_agent": USER_AGENT,
+            "connection_timeout": 10,
+            "read_timeout": 30,
+            "retry_policy": StorageRetry(),
+        }
+        self._credential = None if connection.connection_string else credential_of(connection)
+        self._queues = {
+            queue: QueueClient.from_connection_string(connection.connection_string, queue, **options)
+            if connection.connection_string
+            else QueueClient(connection.queue_endpoint, queue, credential=self._credential, **options)
+            for queue in (name, f"{name}{POISON_SUFFIX}")
+        }
+
+    async def send(self, message: Message, delay_seconds: float = 0) -> None:
+        """Puts a message on the queue, to be seen after the delay; returns once the service has it.
+
+        Raises:
+            StorageFailed: it may or may not be there; sending it again is safe.
+        """
+        await self._put(self.name, message, delay_seconds)
+
+    async def give_up(self, message: Message) -> None:
+        """Puts a message, its reason in it, on the poison queue, where people look for what failed."""
+        await self._put(f"{self.name}{POISON_SUFFIX}", message, 0)
+
+    async def _put(self, queue: str, message: Message, delay_seconds: float) -> None:
+        text = b64encode(encode(message)).decode()
+        client = self._queues[queue]
+        with azure_errors(f"put a message on {queue}"):
+            try:
+                await client.send_message(text, visibility_timeout=round(delay_seconds), time_to_live=_NEVER)
+            except ResourceNotFoundError:
+                with contextlib.suppress(ResourceExistsError):  # another instance was quicker
+                    await client.create_queue()
+                await client.send_message(text, visibility_timeout=round(delay_seconds), time_to_live=_NEVER)
+
+    async def close(self) -> None:
+        for client in self._queues.values():
+            await client.close()
+        if self._credential is not None:
+            await self._credential.close()

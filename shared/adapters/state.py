@@ -1,0 +1,87 @@
+"""Keeps what outlives an invocation in the container `snapkeep-state`: reports, checkpoints, locks, marks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError
+
+from shared.adapters.accounts import Account
+from shared.adapters.leases import HeldLease, held
+from shared.adapters.translate import azure_errors
+from shared.errors import AlreadyRunning, BackupExists, BlobGone, ContainerNotFound, LeaseUnavailable
+from shared.settings import STATE_CONTAINER
+
+
+class State:
+    """JSON documents by name, and locks."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._container = account.service.get_container_client(STATE_CONTAINER)
+
+    async def read(self, name: str) -> Any:
+        """The document of this name; None where there is none."""
+        try:
+            with azure_errors(f"read {STATE_CONTAINER}/{name}"):
+                stream = await self._account.blob(STATE_CONTAINER, name).download_blob()
+                return json.loads(await stream.readall())
+        except (BlobGone, ContainerNotFound):
+            return None
+
+    async def write(self, name: str, document: Any) -> None:
+        """Stores a document, in place of an older one of its name."""
+        body = json.dumps(document, ensure_ascii=False, indent=1).encode()
+        try:
+            await self._put(name, body, overwrite=True)
+        except ContainerNotFound:
+            await self._create_container()
+            await self._put(name, body, overwrite=True)
+
+    async def delete(self, name: str) -> None:
+        """Removes a document; one that is gone already is fine."""
+        with contextlib.suppress(BlobGone, ContainerNotFound), azure_errors(f"delete {STATE_CONTAINER}/{name}"):
+            await self._account.blob(STATE_CONTAINER, name).delete_blob()
+
+    async def names(self, prefix: str) -> list[str]:
+        """The names of the documents that begin so."""
+        try:
+            with azure_errors(f"list {STATE_CONTAINER}/{prefix}"):
+                return [name async for name in self._container.list_blob_names(name_starts_with=prefix)]
+        except ContainerNotFound:
+            return []
+
+    @contextlib.asynccontextmanager
+    async def lock(self, work: str) -> AsyncIterator[HeldLease]:
+        """Lets one instance at a time do `work`. A crashed holder's lock is free again within a minute.
+
+        Raises:
+            AlreadyRunning: another one does it now.
+        """
+        name = f"locks/{work}"
+        blob = self._account.blob(STATE_CONTAINER, name)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                try:
+                    lease = await stack.enter_async_context(held(blob))
+                except (BlobGone, ContainerNotFound):
+                    await self._create_container()
+                    with contextlib.suppress(BackupExists):
+                        await self._put(name, b"", overwrite=False)
+                    lease = await stack.enter_async_context(held(blob))
+            except LeaseUnavailable:
+                raise AlreadyRunning(f"another instance runs {work} now; nothing was done here") from None
+            yield lease
+
+    async def _put(self, name: str, body: bytes, *, overwrite: bool) -> None:
+        with azure_errors(f"write {STATE_CONTAINER}/{name}", write_once=not overwrite):
+            await self._account.blob(STATE_CONTAINER, name).upload_blob(body, overwrite=overwrite)
+
+    async def _create_container(self) -> None:
+        with azure_errors(f"create {STATE_CONTAINER}"):
+            if not await self._container.exists():
+                with contextlib.suppress(ResourceExistsError):  # another instance was quicker
+                    await self._container.create_container()

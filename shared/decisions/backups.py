@@ -1,0 +1,114 @@
+"""What to do about one requested version: is it backed up, what is it copied from, and by which engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from shared.decisions.coverage import UNFINISHED_PAGE_BYTES
+from shared.decisions.names import as_metadata
+from shared.model import BlobState, Version
+
+SOURCE_ETAG = "snapkeep_source_etag"
+SOURCE_LAST_MODIFIED = "snapkeep_source_last_modified"
+SOURCE_NAME = "snapkeep_source_name"
+
+MAX_METADATA_BYTES = 8 * 1024
+"""All names and values together, by the service's rules."""
+
+
+class Standing(Enum):
+    """What a blob under a backup's name is."""
+
+    VERIFIED = "this version's backup"
+    UNFINISHED = "this version's backup, still being written piece by piece"
+    UNPROVEN = "a blob of the right size that does not say which version it is"
+    CONFLICT = "another blob"
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Neither the live blob nor a snapshot is the requested version; `current` is what there is now."""
+
+    current: BlobState | None
+
+
+@dataclass(frozen=True)
+class CopyFrom:
+    """The very version that was requested, where it still stands."""
+
+    source: BlobState
+
+
+def standing(version: Version, found: BlobState) -> Standing:
+    """What the blob that stands under the version's backup name is, from its HEAD alone.
+
+    A backup is written together with its metadata in one atomic call that is conditional on the
+    version's ETag. So its size and the ETag in its metadata prove it.
+    """
+    claims = found.metadata.get(SOURCE_ETAG)
+    size = found.version.size
+    if claims is not None and claims != version.etag:
+        return Standing.CONFLICT
+    if claims is not None and found.blob_type == "PageBlob" and size == version.size + UNFINISHED_PAGE_BYTES:
+        return Standing.UNFINISHED
+    if claims is not None and found.blob_type == "AppendBlob" and size < version.size:
+        return Standing.UNFINISHED
+    if size != version.size:
+        return Standing.CONFLICT
+    return Standing.VERIFIED if claims is not None else Standing.UNPROVEN
+
+
+def same_bytes(copy: BlobState, source: BlobState) -> bool:
+    """Whether a finished copy can be the source: by size, and by MD5 where both hold one."""
+    if copy.version.size != source.version.size:
+        return False
+    return copy.md5 is None or source.md5 is None or copy.md5 == source.md5
+
+
+def proven_by_md5(copy: BlobState, source: BlobState) -> bool:
+    """Whether size and MD5 prove that the copy is the source: both must hold an MD5."""
+    return copy.md5 is not None and same_bytes(copy, source) and source.md5 is not None
+
+
+def where_to_copy_from(version: Version, live: BlobState | None, snapshot: BlobState | None) -> CopyFrom | Stale:
+    """Promise 6: the requested version where it still stands, else the request is stale."""
+    if live is not None and live.version.etag == version.etag:
+        return CopyFrom(live)
+    if snapshot is not None and snapshot.version.etag == version.etag:
+        return CopyFrom(snapshot)
+    return Stale(live)
+
+
+def engine(
+    configured: Literal["auto", "server", "adf"], adf_min_bytes: int, source: BlobState
+) -> Literal["server", "adf"]:
+    """Which engine copies this source.
+
+    Data Factory reads live blobs alone and writes block blobs alone. What its connector does with
+    empty or padded path segments and with wildcards in a name is documented nowhere, so that such
+    names go by the Blob service, which takes any byte for byte.
+    """
+    name = source.version.name
+    plain = all(segment and segment == segment.strip() for segment in name.split("/")) and not set("*?") & set(name)
+    if configured == "server" or source.snapshot is not None or source.blob_type != "BlockBlob" or not plain:
+        return "server"
+    return "adf" if configured == "adf" or source.version.size >= adf_min_bytes else "server"
+
+
+def backup_metadata(source: BlobState) -> dict[str, str]:
+    """The source's metadata, and which version this is, as far as the service's limit leaves room."""
+    version = source.version
+    metadata = {key: value for key, value in source.metadata.items() if not key.lower().startswith("snapkeep_source_")}
+    additions = {
+        SOURCE_ETAG: version.etag,
+        SOURCE_LAST_MODIFIED: version.last_modified,
+        SOURCE_NAME: as_metadata(version.name),
+    }
+    room = MAX_METADATA_BYTES - sum(len(key) + len(value) for key, value in metadata.items())
+    for key, value in additions.items():
+        room -= len(key) + len(value)
+        if room >= 0:
+            metadata[key] = value
+    return metadata

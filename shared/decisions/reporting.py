@@ -1,0 +1,93 @@
+"""The coverage report: what a reconciliation found, did, and could not do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shared.decisions.coverage import Coverage, Unprotected
+from shared.model import Version, moment_of, second_of
+
+MAX_LISTED = 1000
+"""How many unprotected versions a report names for each container; it counts all."""
+
+
+@dataclass
+class ContainerReport:
+    """One container's part. It is JSON-ready but for `as_json`, so that a checkpoint can hold it."""
+
+    container: str
+    blobs: int = 0
+    versions: int = 0
+    protected: int = 0
+    snapshots_created: int = 0
+    backups_requested: int = 0
+    vanished: int = 0
+    unprotectable_by_reason: dict[str, int] = field(default_factory=dict)
+    unprotectable: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    oldest_unprotected: str | None = None
+    duration_seconds: float = 0.0
+    complete: bool = False
+    error: str | None = None
+
+    def add(self, coverage: Coverage) -> None:
+        """Counts one blob."""
+        self.versions += coverage.versions
+        self.protected += coverage.protected
+        if coverage.oldest_unprotected is not None:
+            self.oldest_unprotected = min(
+                self.oldest_unprotected or coverage.oldest_unprotected, coverage.oldest_unprotected
+            )
+        for unprotected in coverage.unprotectable:
+            self.add_unprotectable(unprotected)
+
+    def add_unprotectable(self, unprotected: Unprotected) -> None:
+        """Counts a version that stays unprotected, and names it while there is room."""
+        version, reason = unprotected.version, str(unprotected.reason)
+        self.unprotectable_by_reason = dict(Counter(self.unprotectable_by_reason) + Counter([reason]))
+        if len(self.unprotectable) < MAX_LISTED:
+            self.unprotectable.append(_line(version, reason, unprotected.detail))
+
+    def names(self, version: Version) -> bool:
+        """Whether this version is among the unprotectable that are named."""
+        return any(line["name"] == version.name and line["etag"] == version.etag for line in self.unprotectable)
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        """As it stands in the report."""
+        values = asdict(self)
+        values["oldest_unprotected_seconds"] = (
+            int((now - moment_of(self.oldest_unprotected)).total_seconds()) if self.oldest_unprotected else None
+        )
+        return values
+
+
+def coverage_report(
+    run_id: str, started_at: str, now: datetime, containers: list[ContainerReport], *, complete: bool
+) -> dict[str, Any]:
+    """The whole report of a run. It is complete when every container was looked at to its end."""
+    counts = ("blobs", "versions", "protected", "snapshots_created", "backups_requested")
+    totals: dict[str, Any] = {name: sum(getattr(part, name) for part in containers) for name in counts}
+    totals["unprotectable"] = sum(sum(part.unprotectable_by_reason.values()) for part in containers)
+    return {
+        "schema": 1,
+        "kind": "reconcile",
+        "run_id": run_id,
+        "started_at": started_at,
+        "finished_at": second_of(now),
+        "complete": complete and all(part.complete for part in containers),
+        "totals": totals,
+        "containers": [part.as_json(now) for part in containers],
+    }
+
+
+def _line(version: Version, reason: str, detail: str) -> dict[str, str]:
+    return {
+        "name": version.name,
+        "etag": version.etag,
+        "last_modified": version.last_modified,
+        "reason": reason,
+        "detail": detail,
+    }

@@ -1,0 +1,1 @@
+"""The four operations: each gathers through adapters, has a decision made, and carries it out."""

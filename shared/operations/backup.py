@@ -1,0 +1,246 @@
+"""The operation `backup`: carries out one message of the queue.
+
+Each version of a request is looked at, copied from where it still stands, and verified, on its own:
+one that fails is asked for again by itself. What Data Factory is to copy goes on in
+`shared.operations.runs`. Every step may be repeated: a version that is backed up costs one HEAD.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shared.adapters.copying import copy_version
+from shared.decisions.backups import (
+    CopyFrom,
+    Stale,
+    Standing,
+    engine,
+    proven_by_md5,
+    standing,
+    where_to_copy_from,
+)
+from shared.decisions.messages import BackupRequest, Message, RunFollowUp, decode
+from shared.decisions.names import backup_name
+from shared.decisions.retries import Failure, GiveUp, after_failures
+from shared.errors import (
+    BackupConflict,
+    BackupExists,
+    BlobChanged,
+    BlobGone,
+    ContainerNotFound,
+    CopyUnverified,
+    MessageError,
+    SnapkeepError,
+    Unprotectable,
+)
+from shared.model import BlobState, Reason, Version
+from shared.operations import runs
+from shared.operations.writing import remember_unprotected, target_of, verify
+from shared.parallel import for_each
+from shared.services import Services
+from shared.settings import backup_container
+
+MAX_LOOKS = 3
+"""How often a version that changes under a copy is looked at again before it waits for its next attempt."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What became of a message's versions."""
+
+    copied: int = 0
+    already: int = 0
+    unprotectable: int = 0
+    lost: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    for_data_factory: list[BlobState] = field(default_factory=list)
+
+
+async def back_up(services: Services, body: bytes, message_id: str, *, redelivered: bool) -> Outcome:
+    """Carries out one message. When it returns, nothing of the message is left to do or to lose.
+
+    Args:
+        body: the message, its base64 undone.
+        message_id: the queue's id, the same at each delivery.
+        redelivered: it was delivered before, so that some of it may have been done.
+
+    Raises:
+        MessageError: it can never be carried out; the host moves it to the poison queue.
+        SnapkeepError: a follow-up message could not be sent; the host delivers it again.
+    """
+    message = decode(body)
+    if not services.settings.protects(message.container):
+        raise MessageError(f"container {message.container!r} is excluded by the settings of this app")
+    if isinstance(message, RunFollowUp):
+        outcome = await _follow(services, message)
+    else:
+        outcome = await _carry_out(services, message, message_id, redelivered=redelivered)
+    await settle(services, message, outcome.failures)
+    log.info(
+        "backup %s: %d copied, %d were there, %d at Data Factory, %d unprotectable, %d lost, %d failed",
+        message.container,
+        outcome.copied,
+        outcome.already,
+        len(outcome.for_data_factory),
+        outcome.unprotectable,
+        outcome.lost,
+        len(outcome.failures),
+    )
+    return outcome
+
+
+async def _carry_out(services: Services, message: BackupRequest, message_id: str, *, redelivered: bool) -> Outcome:
+    outcome = Outcome()
+    await _each(services, message, message.versions, outcome)
+    if outcome.for_data_factory:
+        copied = await runs.begin(services, message, outcome.for_data_factory, message_id, redelivered=redelivered)
+        outcome.failures += copied.failures
+        await _each(services, message, copied.changed, outcome, may_use_data_factory=False)
+    return outcome
+
+
+async def _follow(services: Services, message: RunFollowUp) -> Outcome:
+    outcome = Outcome()
+    ended = await runs.follow(services, message)
+    outcome.failures += ended.failures
+    await _each(services, message, ended.changed, outcome, may_use_data_factory=False)
+    return outcome
+
+
+async def _each(
+    services: Services,
+    message: Message,
+    versions: Sequence[Version],
+    outcome: Outcome,
+    *,
+    may_use_data_factory: bool = True,
+) -> None:
+    async def one(version: Version) -> None:
+        copier = _Copier(services, message.container, outcome, may_use_data_factory)
+        try:
+            await copier.protect(version)
+        except Unprotectable as error:
+            outcome.unprotectable += 1
+            log.warning("%s", error)
+            await remember_unprotected(services, message.container, version, error.reason, str(error))
+        except SnapkeepError as error:
+            log.warning("%s", error)
+            outcome.failures.append(Failure(version, str(error)))
+        except Exception as error:
+            # One bad blob never stops the others, not even by a defect: it is retried, then reported.
+            log.exception("backup %s failed", message.container)
+            outcome.failures.append(Failure(version, f"unexpected {type(error).__name__}: {error}"))
+
+    await for_each(versions, one, services.settings.concurrency)
+
+
+async def settle(services: Services, message: Message, failures: Sequence[Failure]) -> None:
+    """Asks again for what failed, or gives up on it where people see it."""
+    for step in after_failures(message, failures, services.settings.retry_delay_seconds):
+        if isinstance(step, GiveUp):
+            await services.queue.give_up(step.request)
+            for version in step.request.versions:
+                await remember_unprotected(
+                    services, message.container, version, Reason.FAILED, step.request.reason or "no reason"
+                )
+        else:
+            await services.queue.send(step.request, step.delay_seconds)
+
+
+@dataclass(frozen=True)
+class _Copier:
+    """Protects single versions of one container's blobs."""
+
+    services: Services
+    container: str
+    outcome: Outcome
+    may_use_data_factory: bool
+
+    async def protect(self, version: Version) -> None:
+        """Backs up this version, or, where it is gone, the one that is there now."""
+        wanted, why = version, "it keeps changing"
+        for _ in range(MAX_LOOKS):
+            try:
+                instead = await self._look_and_copy(wanted)
+            except (BlobChanged, BlobGone) as error:
+                log.info("%s; looking again", error)
+                why = str(error)
+                continue
+            if instead is None:
+                return
+            wanted = instead
+        raise CopyUnverified(f"{version.name} could not be copied in {MAX_LOOKS} attempts: {why}")
+
+    async def _look_and_copy(self, version: Version) -> Version | None:
+        """Settles this version; or gives the one to look at instead."""
+        name = backup_name(version)
+        found = await self.services.backup.state(backup_container(self.container), name)
+        verdict = standing(version, found) if found else None
+        if verdict is Standing.VERIFIED:
+            self.outcome.already += 1
+            return None
+        if verdict is Standing.CONFLICT:
+            raise self._conflict(name)
+        where = await self._find(version)
+        if isinstance(where, Stale):
+            return await self._stale(version, where.current)
+        if verdict is Standing.UNPROVEN and found is not None:
+            if not proven_by_md5(found, where.source):
+                raise self._conflict(name)
+            self.outcome.already += 1
+            return None
+        await self._copy(where.source, name)
+        return None
+
+    async def _find(self, version: Version) -> CopyFrom | Stale:
+        live = await self.services.source.state(self.container, version.name)
+        snapshot = None
+        if live is None or live.version.etag != version.etag:
+            snapshot = await self.services.source.snapshot_of(self.container, version)
+        return where_to_copy_from(version, live, snapshot)
+
+    async def _stale(self, version: Version, current: BlobState | None) -> Version | None:
+        if current is not None:
+            log.info("%s has changed since it was requested: its current version is looked at", version.name)
+            return current.version
+        self.outcome.lost += 1
+        detail = "deleted, without a snapshot of it, before it was copied"
+        log.warning("%s/%s: %s", self.container, version.name, detail)
+        await remember_unprotected(self.services, self.container, version, Reason.LOST, detail)
+        return None
+
+    async def _copy(self, source: BlobState, name: str) -> None:
+        if source.tier == "Archive":
+            raise Unprotectable(
+                Reason.ARCHIVED,
+                f"{self.container}/{source.version.name}: in the archive tier; rehydrate it to have it backed up",
+            )
+        settings = self.services.settings
+        if self.may_use_data_factory and engine(settings.engine, settings.adf_min_bytes, source) == "adf":
+            self.outcome.for_data_factory.append(source)
+            return
+        target = await target_of(self.services, self.container, source)
+        try:
+            await copy_version(self.services.source, self.container, source, target)
+        except BackupExists as error:
+            # A 412 can be meant for either side: with no backup there, it is the source that has changed.
+            if await self.services.backup.state(target.container, name) is None:
+                raise BlobChanged(str(error)) from error
+            log.info("%s/%s is there already: comparing", target.container, name)
+        except ContainerNotFound:
+            # Either end may be missing: `ensure_container` tells of the backup's, the next attempt of the source's.
+            self.services.backup.forget(target.container)
+            await self.services.backup.ensure_container(target.container)
+            raise
+        await verify(self.services, source, target)
+        self.outcome.copied += 1
+
+    def _conflict(self, name: str) -> BackupConflict:
+        return BackupConflict(
+            f"{backup_container(self.container)}/{name} is not the backup of that version; it is left untouched: "
+            "find out who wrote it, move it away, and request the version again"
+        )

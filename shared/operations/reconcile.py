@@ -1,0 +1,215 @@
+"""The operation `reconcile`: goes through every container, fills in what is missing, and reports.
+
+It compares two listings and makes no call for a blob that lacks nothing. The backups' names go into
+an index on disk, so that neither the order of the listings nor the number of blobs matters.
+A run that exceeds its time saves where it is; the next one goes on there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from shared.adapters.leases import HeldLease
+from shared.decisions.changes import Group, Grouper
+from shared.decisions.coverage import BackupFact, Unprotected, coverage
+from shared.decisions.names import backup_name
+from shared.decisions.reporting import MAX_LISTED, ContainerReport, coverage_report
+from shared.errors import BackupContainerGone, ContainerNotFound, SnapkeepError
+from shared.index import ListingIndex
+from shared.model import Entry, Reason, Version, second_of
+from shared.operations.protect import Filled, check_container, fill, request_backups, take_snapshots
+from shared.services import Services
+from shared.settings import backup_container
+
+CHECKPOINT = "checkpoints/reconcile.json"
+RECORD_DAYS = 30
+STAGING_DAYS = 2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Run:
+    """How far a run is; `document` and `of` carry it over from one invocation to the next."""
+
+    run_id: str
+    started_at: str
+    done: list[ContainerReport] = field(default_factory=list)
+    current: ContainerReport | None = None
+    marker: str | None = None
+    carry: list[Entry] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self) | {"carry": [list(entry) for entry in self.carry]}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> _Run:
+        current = document["current"]
+        return cls(
+            document["run_id"],
+            document["started_at"],
+            [ContainerReport(**part) for part in document["done"]],
+            ContainerReport(**current) if current else None,
+            document["marker"],
+            [Entry(*values) for values in document["carry"]],
+        )
+
+
+class _OutOfTime(Exception):
+    """The invocation's time is over, or its lock was lost: what comes next is another's."""
+
+
+async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict[str, Any]:
+    """Reconciles all containers, or goes on with a run that ran out of time; gives the report it wrote.
+
+    Args:
+        elapsed: seconds since the invocation began, for the time budget.
+
+    Raises:
+        AlreadyRunning: another instance reconciles now.
+        StorageFailed: the containers could not be listed, or the report not be written.
+    """
+    async with services.state.lock("reconcile") as lease:
+        saved = await services.state.read(CHECKPOINT)
+        started_at = second_of(services.now())
+        run = _Run.of(saved) if saved else _Run(uuid4().hex[:12], started_at)
+        reconciler = _Reconciler(services, run, lease, elapsed)
+        complete = await reconciler.all_containers()
+        parts = run.done + ([run.current] if run.current else [])
+        report = coverage_report(run.run_id, run.started_at, services.now(), parts, complete=complete)
+        if complete:
+            await services.state.delete(CHECKPOINT)
+        compact = report["finished_at"].replace("-", "").replace(":", "")
+        await services.state.write(f"reports/reconcile-{compact}-{run.run_id}.json", report)
+        await services.state.write("reports/latest.json", report)
+    log.info("reconcile %s: complete: %s, %s", run.run_id, report["complete"], report["totals"])
+    return report
+
+
+@dataclass
+class _Reconciler:
+    services: Services
+    run: _Run
+    lease: HeldLease
+    elapsed: Callable[[], float]
+
+    async def all_containers(self) -> bool:
+        """Whether every container was gone through, be it with an error."""
+        done = {part.container for part in self.run.done}
+        wanted = [name for name in await self.services.source.containers() if self.services.settings.protects(name)]
+        try:
+            for container in sorted(set(wanted) - done):
+                await self._container(container)
+            if self.services.data_factory is not None:
+                old = second_of(self.services.now() - timedelta(days=STAGING_DAYS))
+                await self.services.backup.sweep_staging(old)
+        except _OutOfTime:
+            await self.services.state.write(CHECKPOINT, self.run.document())
+            return False
+        return True
+
+    async def _container(self, container: str) -> None:
+        run = self.run
+        if run.current is None or run.current.container != container:
+            run.current, run.marker, run.carry = ContainerReport(container), None, []
+        report = run.current
+        began, before = self.elapsed(), report.duration_seconds
+        try:
+            check_container(self.services, container)
+            with ListingIndex() as backups:
+                await self._read_backups(container, backups)
+                await self._read_source(report, backups)
+                await self._recall(report, backups)
+            report.complete = True
+        except SnapkeepError as error:
+            log.warning("reconcile %s: %s", container, error)
+            report.error = str(error)
+        finally:
+            report.duration_seconds = round(before + self.elapsed() - began, 3)
+        run.done.append(report)
+        run.current, run.marker, run.carry = None, None, []
+
+    async def _read_backups(self, container: str, index: ListingIndex) -> None:
+        target = backup_container(container)
+        try:
+            async with aclosing(self.services.backup.pages(target)) as pages:
+                async for page in pages:
+                    index.add_many(
+                        (entry.name, entry.size, entry.md5, entry.blob_type, entry.last_modified)
+                        for entry in page.entries
+                    )
+                    self._check_lock()
+        except ContainerNotFound:
+            if await self.services.backup.was_there(target):
+                raise BackupContainerGone(f"the backup container {target} existed and is gone") from None
+
+    async def _read_source(self, report: ContainerReport, backups: ListingIndex) -> None:
+        run = self.run
+        grouper = Grouper(run.carry)
+        async with aclosing(self.services.source.pages(report.container, "", run.marker)) as pages:
+            async for page in pages:
+                groups = grouper.feed(page.entries)
+                if page.next_marker is None:
+                    groups += grouper.finish()
+                await self._fill(report, groups, backups)
+                run.marker, run.carry = page.next_marker, grouper.carry
+                if page.next_marker is not None:
+                    self._check_time()
+
+    async def _fill(self, report: ContainerReport, groups: list[Group], backups: ListingIndex) -> None:
+        facts = _facts(groups, backups)
+        to_request: list[Version] = []
+        to_snapshot: list[Version] = []
+        for group in groups:
+            report.blobs += group.is_blob
+            found = coverage(group, facts.get, self.services.settings.history)
+            report.add(found)
+            to_request += found.missing_backups
+            if found.missing_snapshot is not None:
+                to_snapshot.append(found.missing_snapshot)
+        filled = Filled()
+        await request_backups(self.services, report.container, to_request, filled)
+        changed = await take_snapshots(self.services, report.container, to_snapshot, filled)
+        await fill(self.services, report.container, changed, filled)
+        report.backups_requested += filled.requested
+        report.snapshots_created += filled.snapshots_created
+        report.vanished += filled.vanished
+        report.failed = (report.failed + filled.failed)[:MAX_LISTED]
+
+    async def _recall(self, report: ContainerReport, backups: ListingIndex) -> None:
+        """Adds what `backup` recorded: versions that it lost, or gave up on; forgets what is backed up by now."""
+        forget_before = second_of(self.services.now() - timedelta(days=RECORD_DAYS))
+        for name in (await self.services.state.names(f"unprotected/{report.container}/"))[:MAX_LISTED]:
+            record = await self.services.state.read(name)
+            if record is None:
+                continue
+            version = Version(record["name"], record["etag"], record["last_modified"], record["size"])
+            if record["seen_at"] < forget_before or backups.get(backup_name(version)) is not None:
+                await self.services.state.delete(name)
+            elif not report.names(version):
+                report.add_unprotectable(Unprotected(version, Reason(record["reason"]), record["detail"]))
+
+    def _check_time(self) -> None:
+        """Only after a page of the source: every invocation gets on by one, however long the backups' listing is."""
+        self._check_lock()
+        if self.elapsed() >= self.services.settings.reconcile_budget_seconds:
+            raise _OutOfTime
+
+    def _check_lock(self) -> None:
+        if self.lease.lost.is_set():
+            raise _OutOfTime
+
+
+def _facts(groups: list[Group], backups: ListingIndex) -> dict[str, BackupFact]:
+    """What the index holds of all versions of these groups."""
+    names = []
+    for group in groups:
+        entries = group.snapshots if group.live is None else (*group.snapshots, group.live)
+        names += [backup_name(entry.version) for entry in entries]
+    return {name: BackupFact(row.size, row.md5, row.blob_type) for name, row in backups.get_many(names).items()}

@@ -1,0 +1,52 @@
+"""Prepares, verifies and accounts for single backups; what all engines have in common."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from shared.adapters.copying import Target
+from shared.decisions.backups import Standing, backup_metadata, proven_by_md5, same_bytes, standing
+from shared.decisions.names import backup_name
+from shared.errors import CopyUnverified
+from shared.model import BlobState, Version, second_of
+from shared.services import Services
+from shared.settings import backup_container
+
+
+async def target_of(services: Services, container: str, source: BlobState) -> Target:
+    """Where this version's backup goes, and what goes with it; its container is there afterwards."""
+    target = backup_container(container)
+    await services.backup.ensure_container(target)
+    tags = await services.source.tags(container, source)
+    return Target(services.backup.account, target, backup_name(source.version), backup_metadata(source), tags)
+
+
+async def verify(services: Services, source: BlobState, target: Target) -> None:
+    """Looks at a backup that was just written, or was there already.
+
+    Raises:
+        CopyUnverified: it is not there, not whole, or not provably this version.
+    """
+    copy = await services.backup.state(target.container, target.name)
+    if copy is None or not same_bytes(copy, source):
+        raise CopyUnverified(f"{target.container}/{target.name}: the copy is missing or differs from its source")
+    verdict = standing(source.version, copy)
+    if verdict is not Standing.VERIFIED and not proven_by_md5(copy, source):
+        raise CopyUnverified(f"{target.container}/{target.name}: found {verdict.value}")
+
+
+async def remember_unprotected(services: Services, container: str, version: Version, reason: str, detail: str) -> None:
+    """Keeps why a version is not backed up, for the next coverage report."""
+    key = sha256(f"{version.name}\n{version.etag}".encode()).hexdigest()[:40]
+    await services.state.write(
+        f"unprotected/{container}/{key}.json",
+        {
+            "name": version.name,
+            "etag": version.etag,
+            "last_modified": version.last_modified,
+            "size": version.size,
+            "reason": reason,
+            "detail": detail,
+            "seen_at": second_of(services.now()),
+        },
+    )

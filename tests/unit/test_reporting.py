@@ -1,0 +1,134 @@
+"""The coverage report: its counts, what it names, and when it may say that it is complete."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.decisions.coverage import Coverage, Unprotected
+from shared.decisions.reporting import MAX_LISTED, ContainerReport, coverage_report
+from shared.model import Reason, Version
+
+NOW = datetime(2026, 11, 20, 15, 0, 0, tzinfo=UTC)
+EARLIER, EARLIEST = "2026-11-20T14:00:00Z", "2026-11-19T15:00:00Z"
+
+
+def version(name: str = "a.csv", etag: str = "E1") -> Version:
+    return Version(name, etag, EARLIER, 812)
+
+
+def archived(name: str) -> Unprotected:
+    return Unprotected(version(name), Reason.ARCHIVED, "in the archive tier")
+
+
+class TestOneContainer:
+    def test_blobs_add_up(self) -> None:
+        report = ContainerReport("raw")
+        report.add(Coverage(versions=3, protected=2, oldest_unprotected=EARLIER))
+        report.add(Coverage(versions=1, protected=1))
+        report.add(Coverage(versions=1, unprotectable=(archived("a"),), oldest_unprotected=EARLIEST))
+        assert (report.versions, report.protected) == (5, 3)
+        assert report.unprotectable_by_reason == {"archived": 1}
+        assert report.unprotectable == [
+            {"name": "a", "etag": "E1", "last_modified": EARLIER, "reason": "archived", "detail": "in the archive tier"}
+        ]
+        assert report.as_json(NOW)["oldest_unprotected_seconds"] == 24 * 3600
+
+    def test_without_anything_unprotected_there_is_no_age(self) -> None:
+        report = ContainerReport("raw")
+        report.add(Coverage(versions=1, protected=1))
+        assert report.as_json(NOW)["oldest_unprotected_seconds"] is None
+
+    def test_it_names_no_more_than_a_reader_can_bear_and_counts_all(self) -> None:
+        report = ContainerReport("raw")
+        for number in range(MAX_LISTED + 5):
+            report.add_unprotectable(archived(str(number)))
+        report.add_unprotectable(Unprotected(version("x"), Reason.LOST, "gone"))
+        assert len(report.unprotectable) == MAX_LISTED
+        assert report.unprotectable_by_reason == {"archived": MAX_LISTED + 5, "gone before it was copied": 1}
+
+    def test_it_knows_which_versions_it_names(self) -> None:
+        report = ContainerReport("raw")
+        report.add_unprotectable(archived("a"))
+        assert report.names(version("a"))
+        assert not report.names(version("a", "E2"))
+        assert not report.names(version("b"))
+
+    def test_a_checkpoint_can_hold_it(self) -> None:
+        report = ContainerReport("raw", blobs=2)
+        report.add(Coverage(versions=1, unprotectable=(archived("é😀\n"),), oldest_unprotected=EARLIER))
+        values = json.loads(json.dumps(report.as_json(NOW)))
+        values.pop("oldest_unprotected_seconds")
+        assert ContainerReport(**values) == report
+
+    @given(st.lists(st.sampled_from([EARLIER, EARLIEST, "2026-11-20T14:59:59Z", None])))
+    def test_the_oldest_is_the_oldest_in_whatever_order_blobs_come(self, times: list[str | None]) -> None:
+        report = ContainerReport("raw")
+        for time in times:
+            report.add(Coverage(versions=1, oldest_unprotected=time))
+        assert report.oldest_unprotected == min((time for time in times if time), default=None)
+
+
+class TestWholeReport:
+    def report(self, *parts: ContainerReport, complete: bool = True) -> dict[str, object]:
+        return coverage_report("r1", EARLIER, NOW, list(parts), complete=complete)
+
+    def test_it_says_all_that_the_contract_asks_for(self) -> None:
+        one = ContainerReport("one", 2, 3, 1, 1, 2, duration_seconds=1.5, complete=True)
+        one.add_unprotectable(archived("a"))
+        other = ContainerReport("other", 1, 1, 1, complete=True)
+        report = self.report(one, other)
+        assert {key: value for key, value in report.items() if key != "containers"} == {
+            "schema": 1,
+            "kind": "reconcile",
+            "run_id": "r1",
+            "started_at": EARLIER,
+            "finished_at": "2026-11-20T15:00:00Z",
+            "complete": True,
+            "totals": {
+                "blobs": 3,
+                "versions": 4,
+                "protected": 2,
+                "snapshots_created": 1,
+                "backups_requested": 2,
+                "unprotectable": 1,
+            },
+        }
+        assert report["containers"] == [one.as_json(NOW), other.as_json(NOW)]
+        assert set(one.as_json(NOW)) >= {
+            "container",
+            "blobs",
+            "versions",
+            "protected",
+            "snapshots_created",
+            "backups_requested",
+            "unprotectable",
+            "oldest_unprotected_seconds",
+            "duration_seconds",
+            "complete",
+            "error",
+        }
+
+    @pytest.mark.parametrize(
+        ("run", "containers", "expected"),
+        [
+            (True, [True, True], True),
+            (True, [True, False], False),
+            (False, [True, True], False),
+            (True, [], True),
+        ],
+    )
+    def test_it_is_complete_only_when_every_container_was_gone_through(
+        self, run: bool, containers: list[bool], expected: bool
+    ) -> None:
+        parts = [ContainerReport(str(number), complete=done) for number, done in enumerate(containers)]
+        assert self.report(*parts, complete=run)["complete"] is expected
+
+    def test_it_is_json(self) -> None:
+        part = ContainerReport("raw", error="list raw: 403")
+        part.add_unprotectable(archived('é "quoted" \n'))
+        assert json.loads(json.dumps(self.report(part)))["containers"][0]["unprotectable"][0]["name"] == 'é "quoted" \n'
