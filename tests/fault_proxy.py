@@ -12,7 +12,7 @@ through.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -198,6 +198,17 @@ def call_hook(*, before: Hook | None = None, after: Hook | None = None) -> Actio
                 response.release()
                 raise
         return response
+
+    return act
+
+
+def pages_of(size: int) -> Action:
+    """Let the service answer a listing in pages of `size`: a SAS, which listings carry, doesn't sign their size."""
+
+    async def act(request: Request, forward: Forward) -> Response:
+        target = re.sub(r"maxresults=\d+", f"maxresults={size}", request.target)
+        head = request.head.replace(request.target.encode("latin-1"), target.encode("latin-1"), 1)
+        return await forward(replace(request, target=target, head=head))
 
     return act
 

@@ -1,0 +1,107 @@
+"""What tests of all levels share: one local stack for the session, and services with settings of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+
+from local.services import running_services
+from shared.services import Services
+from shared.settings import Settings, backup_container
+
+Ready = dict[str, str]
+OpenServices = Callable[..., Services]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Ready]:
+    """The READY object of services (Azurite, gateway, Data Factory stand-in) on free ports, in a thread of their own."""
+    ready: list[Ready] = []
+    failure: list[BaseException] = []
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            async with running_services() as services:
+                ready.append(services.ready)
+                started.set()
+                await stop.wait()
+        except BaseException as error:
+            failure.append(error)
+            started.set()
+            raise
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="local stack", daemon=True)
+    thread.start()
+    started.wait()
+    if failure:
+        raise failure[0]
+    yield ready[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(timeout=30)
+    loop.close()
+
+
+@pytest.fixture
+def environment(stack: Ready) -> dict[str, str]:
+    """App settings for the stack, with a queue of this test's own."""
+    return {
+        "SourceStorage": stack["source"],
+        "BackupStorage": stack["backup"],
+        "BackupQueue": stack["queue"],
+        "AzureWebJobsStorage": stack["queue"],
+        "SNAPKEEP_BACKUP_QUEUE": f"requests-{uuid4().hex[:12]}",
+        "SNAPKEEP_ADF_ENDPOINT": stack["adf"],
+        "SNAPKEEP_ADF_SUBSCRIPTION_ID": "00000000-0000-0000-0000-000000000000",
+        "SNAPKEEP_ADF_RESOURCE_GROUP": "local",
+        "SNAPKEEP_ADF_FACTORY": "local",
+    }
+
+
+@pytest.fixture
+async def open_services(environment: dict[str, str]) -> AsyncIterator[OpenServices]:
+    """Opens services on the stack; keyword arguments are settings (`SNAPKEEP_ENGINE="server"`) or `now`."""
+    opened: list[Services] = []
+
+    def open_with(**overrides: object) -> Services:
+        options = {"now": overrides.pop("now")} if "now" in overrides else {}
+        settings = Settings.load(environment | {name: str(value) for name, value in overrides.items()})
+        opened.append(Services.open(settings, **options))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_with
+    for services in opened:
+        await services.close()
+
+
+@pytest.fixture
+async def source_account(stack: Ready) -> AsyncIterator[BlobServiceClient]:
+    async with BlobServiceClient.from_connection_string(stack["source"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def backup_account(stack: Ready) -> AsyncIterator[BlobServiceClient]:
+    async with BlobServiceClient.from_connection_string(stack["backup"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def container(source_account: BlobServiceClient) -> ContainerClient:
+    """A new, empty source container of this test's own."""
+    client = source_account.get_container_client(f"raw-{uuid4().hex[:12]}")
+    await client.create_container()
+    return client
+
+
+@pytest.fixture
+def backups(backup_account: BlobServiceClient, container: ContainerClient) -> ContainerClient:
+    """The backup container of `container`; it does not exist yet."""
+    return backup_account.get_container_client(backup_container(container.container_name))
