@@ -20,7 +20,7 @@ OpenServices = Callable[..., Services]
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Ready]:
-    """The READY object of services (Azurite, gateway, Data Factory stand-in) on free ports, in a thread of their own."""
+    """The READY object of services (Azurite, gateway, Data Factory stand-in), in a thread of their own."""
     ready: list[Ready] = []
     failure: list[BaseException] = []
     started = threading.Event()
