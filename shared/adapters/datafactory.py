@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from azure.core.credentials import AccessToken
@@ -74,13 +76,14 @@ class DataFactory:
         """
         place = self._settings
         with _errors(f"start {place.pipeline}"):
-            created = await self._runs_client().pipelines.create_run(
+            created = await (await self._opened()).pipelines.create_run(
                 place.resource_group, place.factory, place.pipeline, parameters=dict(parameters), retry_total=0
             )
             return str(created.run_id)
 
     async def find(self, request_id: str, now: datetime) -> Run | None:
         """The newest run of the last two days that was started with this `request_id`; None without one."""
+        client = await self._opened()
         from azure.mgmt.datafactory.models import RunFilterParameters, RunQueryFilter
 
         place = self._settings
@@ -93,9 +96,7 @@ class DataFactory:
         started_at: datetime | None = None
         with _errors(f"find the run of request {request_id}"):
             while True:
-                answer = await self._runs_client().pipeline_runs.query_by_factory(
-                    place.resource_group, place.factory, window
-                )
+                answer = await client.pipeline_runs.query_by_factory(place.resource_group, place.factory, window)
                 for run in answer.value:
                     if (run.parameters or {}).get("request_id") != request_id:
                         continue
@@ -110,7 +111,7 @@ class DataFactory:
         place = self._settings
         with _errors(f"look at run {run_id}"):
             try:
-                found = await self._runs_client().pipeline_runs.get(place.resource_group, place.factory, run_id)
+                found = await (await self._opened()).pipeline_runs.get(place.resource_group, place.factory, run_id)
             except HttpResponseError as error:
                 if error.status_code == 404:
                     return None
@@ -122,16 +123,16 @@ class DataFactory:
         place = self._settings
         with _errors(f"cancel run {run_id}"):
             try:
-                await self._runs_client().pipeline_runs.cancel(place.resource_group, place.factory, run_id)
+                await (await self._opened()).pipeline_runs.cancel(place.resource_group, place.factory, run_id)
             except HttpResponseError as error:
                 if error.status_code not in {400, 404, 409}:
                     raise
 
-    def _runs_client(self) -> DataFactoryManagementClient:
+    async def _opened(self) -> DataFactoryManagementClient:
+        # Its models take over a second to import, which most invocations never need; in a thread, so that
+        # the loop goes on renewing leases and messages meanwhile.
+        datafactory = await asyncio.to_thread(import_module, "azure.mgmt.datafactory.aio")
         if self._client is None:
-            # Imported here: its models take over a second to import, which most invocations never need.
-            from azure.mgmt.datafactory.aio import DataFactoryManagementClient
-
             options: dict[str, Any] = {}
             if self._settings.endpoint.startswith("http://"):
                 self._credential = _NoCredential()
@@ -139,7 +140,7 @@ class DataFactory:
             else:
                 self._credential = credential_of(self._identity)
                 options["credential_scopes"] = [f"{self._settings.endpoint}/.default"]
-            self._client = DataFactoryManagementClient(
+            self._client = datafactory.DataFactoryManagementClient(
                 self._credential,
                 self._settings.subscription_id,
                 base_url=self._settings.endpoint,

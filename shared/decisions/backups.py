@@ -12,7 +12,6 @@ from shared.model import BlobState, Version
 
 SOURCE_ETAG = "snapkeep_source_etag"
 SOURCE_LAST_MODIFIED = "snapkeep_source_last_modified"
-SOURCE_NAME = "snapkeep_source_name"
 
 MAX_METADATA_BYTES = 8 * 1024
 """All names and values together, by the service's rules."""
@@ -101,11 +100,8 @@ def backup_metadata(source: BlobState) -> dict[str, str]:
     """The source's metadata, and which version this is, as far as the service's limit leaves room."""
     version = source.version
     metadata = {key: value for key, value in source.metadata.items() if not key.lower().startswith("snapkeep_source_")}
-    additions = {
-        SOURCE_ETAG: version.etag,
-        SOURCE_LAST_MODIFIED: version.last_modified,
-        SOURCE_NAME: as_metadata(version.name),
-    }
+    name_key, name = as_metadata(version.name)
+    additions = {SOURCE_ETAG: version.etag, SOURCE_LAST_MODIFIED: version.last_modified, name_key: name}
     room = MAX_METADATA_BYTES - sum(len(key) + len(value) for key, value in metadata.items())
     for key, value in additions.items():
         room -= len(key) + len(value)

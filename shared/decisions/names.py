@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from base64 import b64encode
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -11,6 +12,10 @@ from shared.model import Version
 MAX_NAME_CHARACTERS = 1024
 MAX_PATH_SEGMENTS = 254
 LONG_NAMES = ".snapkeep/long"
+
+SOURCE_NAME = "snapkeep_source_name"
+SOURCE_NAME_BASE64 = "snapkeep_source_name_base64"
+MAX_READABLE_CHARACTERS = 4096
 
 
 def refusal(name: str) -> str | None:
@@ -46,9 +51,16 @@ def backup_name(version: Version) -> str:
     return name if _utf16_units(name) <= MAX_NAME_CHARACTERS else f"{LONG_NAMES}/{digest}/{stamp}"
 
 
-def as_metadata(name: str) -> str:
-    """A blob name as a metadata value: percent-encoded, since metadata travels as ASCII headers."""
-    return quote(name, safe="/")
+def as_metadata(name: str) -> tuple[str, str]:
+    """The metadata that tells a backup's source name: key and value, in ASCII, as metadata travels in headers.
+
+    Percent-encoded it is what people can read; a long name outside ASCII grows ninefold by that,
+    past what the service stores and clients accept, and stands there in base64 instead.
+    """
+    readable = quote(name, safe="/")
+    if len(readable) <= MAX_READABLE_CHARACTERS:
+        return SOURCE_NAME, readable
+    return SOURCE_NAME_BASE64, b64encode(name.encode()).decode()
 
 
 def _extension(name: str) -> str:

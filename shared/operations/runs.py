@@ -215,6 +215,10 @@ async def _settle(
         except SnapkeepError as error:
             log.warning("%s", error)
             ended.failures.append(Failure(version, str(error)))
+        except Exception as error:
+            # One bad blob never stops the others, not even by a defect: it is retried, then reported.
+            log.exception("settling a run of %s failed", container)
+            ended.failures.append(Failure(version, f"unexpected {type(error).__name__}: {error}"))
 
     await for_each(versions, one, services.settings.concurrency)
     return ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import replace
 from typing import Literal
 
@@ -198,9 +199,15 @@ class TestBackupMetadata:
         assert made == backup_metadata(state())
         assert made["snapkeep_source_etag"] == VERSION.etag
 
-    def test_a_name_too_long_for_the_metadata_is_left_out_and_the_version_kept(self) -> None:
-        made = backup_metadata(state(VERSION._replace(name="😀" * 1024)))
-        assert set(made) == {"snapkeep_source_etag", "snapkeep_source_last_modified"}
+    @pytest.mark.parametrize("name", ["😀" * 512, "漢" * 1024, "😀" * 1024], ids=len)
+    def test_a_name_that_percent_encoding_makes_too_long_stands_there_in_base64(self, name: str) -> None:
+        made = backup_metadata(state(VERSION._replace(name=name)))
+        assert "snapkeep_source_name" not in made
+        assert b64decode(made["snapkeep_source_name_base64"]).decode() == name
+
+    def test_a_name_that_the_sources_own_metadata_leaves_no_room_for_is_left_out_and_the_version_kept(self) -> None:
+        made = backup_metadata(state(VERSION._replace(name="漢" * 1024), metadata={"x": "y" * 7000}))
+        assert set(made) == {"x", "snapkeep_source_etag", "snapkeep_source_last_modified"}
 
     @given(METADATA, st.sampled_from(sorted(HARD_NAMES.values())))
     def test_it_fits_keeps_all_that_was_there_and_proves_the_backup(self, metadata: dict[str, str], name: str) -> None:

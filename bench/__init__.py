@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against plain loops, measured side by side in one run on the local storage emulator."""
