@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+ARCHIVE = "Archive"
+"""The access tier whose blobs can be neither read nor copied until they are rehydrated."""
+
 _MONTHS = {
     month: f"{number:02d}"
     for number, month in enumerate(

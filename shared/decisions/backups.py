@@ -8,7 +8,7 @@ from typing import Literal
 
 from shared.decisions.coverage import UNFINISHED_PAGE_BYTES
 from shared.decisions.names import as_metadata
-from shared.model import BlobState, Version
+from shared.model import ARCHIVE, BlobState, Version
 
 SOURCE_ETAG = "snapkeep_source_etag"
 SOURCE_LAST_MODIFIED = "snapkeep_source_last_modified"
@@ -72,12 +72,15 @@ def proven_by_md5(copy: BlobState, source: BlobState) -> bool:
 
 
 def where_to_copy_from(version: Version, live: BlobState | None, snapshot: BlobState | None) -> CopyFrom | Stale:
-    """Promise 6: the requested version where it still stands, else the request is stale."""
-    if live is not None and live.version.etag == version.etag:
-        return CopyFrom(live)
-    if snapshot is not None and snapshot.version.etag == version.etag:
-        return CopyFrom(snapshot)
-    return Stale(live)
+    """Promise 6: the requested version where it still stands, else the request is stale.
+
+    The live blob comes first, since Data Factory reads no other; but a blob that was archived may
+    have a snapshot from before, which can still be read: tiers are each one's own.
+    """
+    standing_still = [state for state in (live, snapshot) if state is not None and state.version.etag == version.etag]
+    if not standing_still:
+        return Stale(live)
+    return CopyFrom(min(standing_still, key=lambda state: state.tier == ARCHIVE))
 
 
 def engine(

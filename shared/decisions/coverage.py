@@ -8,7 +8,7 @@ from typing import Literal
 
 from shared.decisions.changes import Group, changed, unprotectable
 from shared.decisions.names import backup_name
-from shared.model import Entry, Reason, Version
+from shared.model import ARCHIVE, Entry, Reason, Version
 
 UNFINISHED_PAGE_BYTES = 512
 """By how much a page blob's backup is too large until all its pages are in (`shared.adapters.copying`)."""
@@ -69,9 +69,11 @@ def coverage(group: Group, look_up: LookUp, history: Literal["all", "current"]) 
     if refused:
         return _refused(live, refused)
     snapshotted = {entry.etag for entry in group.snapshots}
-    versions = {entry.etag: entry for entry in group.snapshots} if history == "all" else {}
-    if live is not None:
-        versions[live.etag] = live
+    versions = {entry.etag: entry for entry in group.snapshots}
+    if live is not None and (live.tier != ARCHIVE or live.etag not in versions):
+        versions[live.etag] = live  # an archived one's snapshot from before may still be read
+    if history == "current":
+        versions = {live.etag: versions[live.etag]} if live is not None else {}
     tally = _Tally()
     for entry in versions.values():
         _judge(entry, look_up(backup_name(entry.version)), entry.etag in snapshotted, tally)
@@ -93,7 +95,7 @@ def _judge(entry: Entry, fact: BackupFact | None, snapshotted: bool, tally: _Tal
     elif backed_up and snapshotted:
         tally.protected += 1
         return
-    elif not backed_up and entry.tier == "Archive":
+    elif not backed_up and entry.tier == ARCHIVE:
         detail = "in the archive tier, which can be neither read nor copied until it is rehydrated"
         tally.unprotectable.append(Unprotected(entry.version, Reason.ARCHIVED, detail))
     elif not backed_up:

@@ -35,7 +35,7 @@ from shared.errors import (
     SnapkeepError,
     Unprotectable,
 )
-from shared.model import BlobState, Reason, Version
+from shared.model import ARCHIVE, BlobState, Reason, Version
 from shared.operations import runs
 from shared.operations.writing import remember_unprotected, target_of, verify
 from shared.parallel import for_each
@@ -96,8 +96,10 @@ async def back_up(services: Services, body: bytes, message_id: str, *, redeliver
 async def _carry_out(services: Services, message: BackupRequest, message_id: str, *, redelivered: bool) -> Outcome:
     outcome = Outcome()
     await _each(services, message, message.versions, outcome)
-    if outcome.for_data_factory:
-        copied = await runs.begin(services, message, outcome.for_data_factory, message_id, redelivered=redelivered)
+    # Two stale requests for one blob come to the same current version, which is copied once.
+    sources = list({source.version: source for source in outcome.for_data_factory}.values())
+    if sources:
+        copied = await runs.begin(services, message, sources, message_id, redelivered=redelivered)
         outcome.failures += copied.failures
         await _each(services, message, copied.changed, outcome, may_use_data_factory=False)
     return outcome
@@ -199,7 +201,7 @@ class _Copier:
     async def _find(self, version: Version) -> CopyFrom | Stale:
         live = await self.services.source.state(self.container, version.name)
         snapshot = None
-        if live is None or live.version.etag != version.etag:
+        if live is None or live.version.etag != version.etag or live.tier == ARCHIVE:
             snapshot = await self.services.source.snapshot_of(self.container, version)
         return where_to_copy_from(version, live, snapshot)
 
@@ -214,7 +216,7 @@ class _Copier:
         return None
 
     async def _copy(self, source: BlobState, name: str) -> None:
-        if source.tier == "Archive":
+        if source.tier == ARCHIVE:
             raise Unprotectable(
                 Reason.ARCHIVED,
                 f"{self.container}/{source.version.name}: in the archive tier; rehydrate it to have it backed up",

@@ -407,6 +407,17 @@ async def test_an_archived_blob_is_reported_and_not_poisoned(
     assert len(await backup_names(backups)) == 1
 
 
+async def test_a_blob_that_was_archived_since_is_copied_from_its_snapshot(
+    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+) -> None:
+    blob = await container.upload_blob("cooling", b"1")
+    await run_protect(services, container)
+    await blob.set_standard_blob_tier(StandardBlobTier.ARCHIVE)
+    [outcome] = await reader.drain(services)
+    assert (outcome.unprotectable, outcome.copied) == (0, 1)
+    assert len(await backup_names(backups)) == 1
+
+
 async def test_a_blob_that_is_archived_under_the_copy_is_reported_too(
     open_behind_proxies: OpenServices, container: ContainerClient, blob_proxy: FaultProxy, reader: QueueReader
 ) -> None:

@@ -104,6 +104,14 @@ class TestOneVersion:
         assert (found.missing_snapshot, found.missing_backups) == (live.version, ())
         assert [(one.version, one.reason) for one in found.unprotectable] == [(live.version, Reason.ARCHIVED)]
 
+    @pytest.mark.parametrize("history", ["all", "current"])
+    def test_an_archived_blob_whose_snapshot_can_still_be_read_is_requested(
+        self, history: Literal["all", "current"]
+    ) -> None:
+        live, snapshot = LIVE._replace(tier="Archive"), ITS_SNAPSHOT._replace(tier="Hot")
+        found = covered(group(live, snapshot), {}, history)
+        assert (found.missing_backups, found.unprotectable) == ((live.version,), ())
+
     def test_an_archived_version_with_a_backup_is_protected(self) -> None:
         live, snapshot = LIVE._replace(tier="Archive"), ITS_SNAPSHOT._replace(tier="Archive")
         assert covered(group(live, snapshot), backed_up(live)) == Coverage(1, 1)
