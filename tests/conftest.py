@@ -11,8 +11,9 @@ import pytest
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from local.services import running_services
+from shared.containers import backup_container
 from shared.services import Services
-from shared.settings import Settings, backup_container
+from shared.settings import Settings
 
 Ready = dict[str, str]
 OpenServices = Callable[..., Services]

@@ -15,9 +15,9 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from shared import __version__
 from shared.adapters.retrying import StorageRetry
+from shared.connections import Connection
 from shared.decisions.names import refusal
 from shared.errors import BlobGone
-from shared.settings import Connection
 
 USER_AGENT = f"snapkeep/{__version__}"
 STORAGE_SCOPE = "https://storage.azure.com/.default"

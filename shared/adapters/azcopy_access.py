@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, quote, unquote
 
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from shared.settings import Connection, SyncPair, inherited
+from shared.connections import Connection
+from shared.settings import SyncPair, inherited
 
 MARGIN = timedelta(minutes=15)
 """How much longer than the run a signature is good for: clocks differ."""

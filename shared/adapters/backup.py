@@ -14,9 +14,9 @@ from shared.adapters.listing import Listing, Page
 from shared.adapters.properties import blob_state
 from shared.adapters.state import State
 from shared.adapters.translate import azure_errors
+from shared.containers import STAGING_CONTAINER
 from shared.errors import BackupContainerGone, BlobChanged, BlobGone, ContainerNotFound
 from shared.model import BlobState, Version
-from shared.settings import STAGING_CONTAINER
 
 
 class BackupStorage:

@@ -15,8 +15,9 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 from shared.adapters.accounts import USER_AGENT, credential_of
+from shared.connections import Connection
 from shared.errors import DataFactoryFailed, Throttled
-from shared.settings import Connection, DataFactorySettings
+from shared.settings import DataFactorySettings
 
 if TYPE_CHECKING:
     from azure.mgmt.datafactory.aio import DataFactoryManagementClient

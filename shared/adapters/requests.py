@@ -12,8 +12,9 @@ from azure.storage.queue.aio import QueueClient
 from shared.adapters.accounts import USER_AGENT, credential_of
 from shared.adapters.retrying import StorageRetry
 from shared.adapters.translate import azure_errors
+from shared.connections import Connection
+from shared.containers import POISON_SUFFIX
 from shared.decisions.messages import Message, encode
-from shared.settings import POISON_SUFFIX, Connection
 
 _NEVER = -1
 """A message's time to live: without it the service drops a message after seven days, in silence."""

@@ -12,8 +12,8 @@ from azure.core.exceptions import ResourceExistsError
 from shared.adapters.accounts import Account
 from shared.adapters.leases import HeldLease, held
 from shared.adapters.translate import azure_errors
+from shared.containers import STATE_CONTAINER
 from shared.errors import AlreadyRunning, BackupExists, BlobGone, ContainerNotFound, LeaseUnavailable
-from shared.settings import STATE_CONTAINER
 
 
 class State:

@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared.containers import is_container_name
 from shared.decisions.names import refusal
 from shared.errors import MessageError
 from shared.model import Version, moment_of
-from shared.settings import is_container_name
 
 SCHEMA = 1
 

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from shared.connections import Connection
+from shared.containers import BACKUP_SUFFIX, is_system_container
 from shared.decisions.names import refusal
 from shared.model import Entry
-from shared.settings import BACKUP_SUFFIX, Connection, Settings, SyncPair, is_system_container
+from shared.settings import Settings, SyncPair
 
 if TYPE_CHECKING:
     from shared.index import IndexedBlob

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.adapters.copying import copy_version
+from shared.containers import backup_container
 from shared.decisions.backups import (
     CopyFrom,
     Stale,
@@ -40,7 +41,6 @@ from shared.operations import runs
 from shared.operations.writing import remember_unprotected, target_of, verify
 from shared.parallel import for_each
 from shared.services import Services
-from shared.settings import backup_container
 
 MAX_LOOKS = 3
 """How often a version that changes under a copy is looked at again before it waits for its next attempt."""

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.containers import MAX_CONTAINER_CHARACTERS, backup_container, is_container_name
 from shared.decisions.changes import Grouper, changed, essence, unprotectable
 from shared.decisions.continuation import Position, from_text, to_text
 from shared.decisions.messages import BackupRequest, requests
@@ -27,7 +28,6 @@ from shared.errors import (
 from shared.model import Version, second_of
 from shared.parallel import for_each
 from shared.services import Services
-from shared.settings import MAX_CONTAINER_CHARACTERS, backup_container, is_container_name
 
 MAX_LOOKS = 3
 """How often a blob that changes faster than it is snapshotted is looked at again in one run."""

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from shared.adapters.leases import HeldLease
+from shared.containers import backup_container
 from shared.decisions.changes import Group, Grouper
 from shared.decisions.coverage import BackupFact, Unprotected, coverage
 from shared.decisions.names import backup_name
@@ -25,7 +26,6 @@ from shared.index import ListingIndex
 from shared.model import Entry, Reason, Version, second_of
 from shared.operations.protect import Filled, check_container, fill, request_backups, take_snapshots
 from shared.services import Services
-from shared.settings import backup_container
 
 CHECKPOINT = "checkpoints/reconcile.json"
 RECORD_DAYS = 30

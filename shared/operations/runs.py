@@ -20,6 +20,7 @@ from hashlib import sha256
 from shared.adapters.copying import copy_block_blob
 from shared.adapters.datafactory import DataFactory, Run
 from shared.adapters.leases import HeldLease
+from shared.containers import STAGING_CONTAINER, backup_container
 from shared.decisions.backups import Standing, same_bytes, standing
 from shared.decisions.messages import BackupRequest, RunFollowUp, follow_up, request
 from shared.decisions.names import backup_name
@@ -37,7 +38,6 @@ from shared.model import BlobState, Version, moment_of, second_of
 from shared.operations.writing import target_of, verify
 from shared.parallel import for_each
 from shared.services import Services
-from shared.settings import STAGING_CONTAINER, backup_container
 
 LEASED_RUN_MINUTES = 45
 """How long an invocation stays with a run whose sources it holds leases on: less than `functionTimeout`."""

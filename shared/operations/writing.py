@@ -5,12 +5,12 @@ from __future__ import annotations
 from hashlib import sha256
 
 from shared.adapters.copying import Target
+from shared.containers import backup_container
 from shared.decisions.backups import Standing, backup_metadata, proven_by_md5, same_bytes, standing
 from shared.decisions.names import backup_name
 from shared.errors import CopyUnverified
 from shared.model import BlobState, Version, second_of
 from shared.services import Services
-from shared.settings import backup_container
 
 
 async def target_of(services: Services, container: str, source: BlobState) -> Target:

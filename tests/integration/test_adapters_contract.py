@@ -11,6 +11,7 @@ from azure.storage.queue.aio import QueueClient
 
 from shared import __version__
 from shared.adapters.copying import Target, copy_version
+from shared.containers import STAGING_CONTAINER
 from shared.decisions.messages import request
 from shared.errors import (
     BackupConflict,
@@ -25,7 +26,6 @@ from shared.model import BlobState, Version
 from shared.operations.protect import protect
 from shared.operations.reconcile import reconcile
 from shared.services import Services
-from shared.settings import STAGING_CONTAINER
 from tests.conftest import OpenServices
 from tests.fault_proxy import FaultProxy, Rule, answer, lose_answer
 from tests.integration.conftest import endpoint

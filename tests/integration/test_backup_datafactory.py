@@ -14,9 +14,9 @@ from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
 
 from shared.adapters import leases
+from shared.containers import STAGING_CONTAINER
 from shared.operations.protect import protect
 from shared.services import Services
-from shared.settings import STAGING_CONTAINER
 from tests.conftest import OpenServices, Ready
 from tests.fault_proxy import FaultProxy, Rule, answer, lose_answer
 from tests.names import HARD_NAMES

@@ -11,11 +11,12 @@ from uuid import uuid4
 import pytest
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from shared.containers import backup_container
 from shared.errors import SnapkeepError
 from shared.operations.protect import protect
 from shared.operations.reconcile import reconcile
 from shared.services import Services
-from shared.settings import Settings, backup_container
+from shared.settings import Settings
 from tests.conftest import Ready
 from tests.fault_proxy import FaultProxy
 from tests.integration.conftest import endpoint

@@ -13,11 +13,11 @@ from azure.storage.blob import StandardBlobTier
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from local.gateway.messages import Headers, Request, Response, make_response
+from shared.containers import STAGING_CONTAINER, backup_container
 from shared.errors import AlreadyRunning
 from shared.operations.protect import protect
 from shared.operations.reconcile import CHECKPOINT, reconcile
 from shared.services import Services
-from shared.settings import STAGING_CONTAINER, backup_container
 from tests.conftest import OpenServices
 from tests.fault_proxy import Action, FaultProxy, Forward, Rule, answer, hold, pages_of
 from tests.protection import assert_protected, backup_name, backup_names, entries

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient
 
+from shared.containers import STATE_CONTAINER
 from shared.errors import AlreadyRunning
 from shared.services import Services
-from shared.settings import STATE_CONTAINER
 from tests.conftest import OpenServices
 from tests.fault_proxy import FaultProxy, Rule, answer, lose_answer
 

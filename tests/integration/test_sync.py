@@ -22,11 +22,11 @@ from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient, Container
 
 from local.azurite import ACCOUNT_KEYS
 from local.programs import MODULES
+from shared.containers import STATE_CONTAINER
 from shared.decisions.names import backup_name, refusal
 from shared.errors import AlreadyRunning, SyncFailed
 from shared.model import Version
 from shared.operations.sync import sync
-from shared.settings import STATE_CONTAINER
 from tests.conftest import OpenServices, Ready
 from tests.names import HARD_NAMES
 

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from shared.adapters.azcopy_access import MARGIN, access_to, redactor
-from shared.settings import Connection, SyncPair
+from shared.connections import Connection
+from shared.settings import SyncPair
 
 UNTIL = datetime(2026, 11, 20, 14, 50, tzinfo=UTC)
 PAIR = SyncPair("lake", "lakebak")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.connections import Connection
 from shared.decisions.mirroring import (
     AzcopyOutcome,
     deletion_refusal,
@@ -23,7 +24,7 @@ from shared.decisions.mirroring import (
 from shared.decisions.names import backup_name
 from shared.index import IndexedBlob
 from shared.model import Entry, Version
-from shared.settings import Connection, Settings, SyncPair
+from shared.settings import Settings, SyncPair
 from tests.names import HARD_NAMES, REFUSED_NAMES
 
 NOW = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)

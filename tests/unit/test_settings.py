@@ -9,15 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.connections import Connection
+from shared.containers import backup_container, is_container_name, is_system_container
 from shared.errors import SettingsError
-from shared.settings import (
-    Connection,
-    Settings,
-    SyncPair,
-    backup_container,
-    is_container_name,
-    is_system_container,
-)
+from shared.settings import Settings, SyncPair
 
 KEY = "c2VjcmV0LWtleS1vZi10aGUtYWNjb3VudA=="
 SIGNATURE = "sv=2024-11-04&ss=b&sig=c2VjcmV0LXNpZ25hdHVyZQ%3D%3D&se=2027-01-01"
