@@ -26,10 +26,10 @@ async def protect(req: func.HttpRequest) -> func.HttpResponse:
         call = web.protect_call(req)
         protected = await protect_container(await app.services(), *call, elapsed=lambda: time.monotonic() - began)
     except SnapkeepError as error:
-        return web.refusal(error)
+        return web.error_answer(error)
     except Exception:  # Data Factory takes JSON objects alone, also of a defect
         log.exception("protect failed unexpectedly")
-        return web.refusal(SnapkeepError("unexpected error; the app's log has its trace"))
+        return web.error_answer(SnapkeepError("unexpected error; the app's log has its trace"))
     return web.answer(protected)
 
 

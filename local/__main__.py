@@ -1,4 +1,4 @@
-"""`python -m local up | services | host`: the local stack's commands (DESIGN §8).
+"""`python -m local up | services | host`: the local stack's commands (README, On this machine).
 
 Each prints one line, `READY {json}`, to standard output when everything answers; the log goes to standard
 error. Ctrl-C or SIGTERM ends it with exit code 0; 1: something failed; 2: wrong usage, or a port is taken.
@@ -63,6 +63,7 @@ visibility_option = click.option(
 def cli() -> None:
     """What Snapkeep needs, and Snapkeep itself, on this machine and on loopback only."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Their INFO lines hold the URL of every request, azure's its headers too.
     for chatty in ("azure", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

@@ -20,13 +20,13 @@ from rich.table import Table
 
 from shared import __version__
 from shared.decisions.sync_report import SyncReport
-from shared.errors import SettingsError, SnapkeepError, SyncFailed
+from shared.errors import SnapkeepError, SyncFailed
 from shared.operations.protect import Protected
 from shared.operations.protect import protect as protect_container
 from shared.operations.reconcile import reconcile as reconcile_all
 from shared.operations.sync import sync as sync_all
 from shared.services import Services
-from shared.settings import Settings
+from shared.settings import Settings, read_settings_file
 
 SLICE_SECONDS = 2.0
 """How long one call of `protect` takes before the progress on a terminal is brought up to date."""
@@ -145,13 +145,7 @@ def _run(settings_file: Path | None, work: Callable[[Services], Awaitable[Result
 
 
 def _settings(settings_file: Path | None) -> Settings:
-    if settings_file is None:
-        return Settings.load()
-    try:
-        values = json.loads(settings_file.read_text())["Values"]
-    except (ValueError, KeyError, TypeError):
-        raise SettingsError(f'{settings_file}: expects {{"IsEncrypted": false, "Values": {{...}}}}') from None
-    return Settings.load({name: str(value) for name, value in values.items()})
+    return Settings.load(read_settings_file(settings_file) if settings_file else None)
 
 
 def _print_protected(total: Protected) -> None:

@@ -1,11 +1,13 @@
 """Every error that Snapkeep raises on purpose, by what is right to do about it.
 
-The class alone decides: bad input is answered and done with, a permanent error is never retried,
-anything else is. `http_status` and the command line's exit codes hang on the same classes, so that
-there is one place where an error gets its meaning.
+`Unprotectable` is reported and never retried; a `MessageError` ends in the poison queue; all else is
+retried, five times. What HTTP answers (`code`, `http_status`) and the command line's exit codes hang on
+the same classes, so that there is one place where an error gets its meaning.
 """
 
 from typing import Any
+
+from shared.model import Reason
 
 
 class SnapkeepError(Exception):
@@ -49,8 +51,6 @@ class ContainerNotFound(SnapkeepError):
 class MessageError(SnapkeepError):
     """A queue message that can never be carried out: it belongs in the poison queue."""
 
-    code = "BadMessage"
-
 
 class StorageFailed(SnapkeepError):
     """The storage service failed, refused or could not be reached, after retries."""
@@ -66,9 +66,6 @@ class DataFactoryFailed(SnapkeepError):
         run_may_exist: the answer was lost or unclear, so that a call to start a run may have done so.
     """
 
-    code = "DataFactoryFailed"
-    http_status = 502
-
     def __init__(self, message: str, *, run_may_exist: bool = False) -> None:
         super().__init__(message)
         self.run_may_exist = run_may_exist
@@ -77,9 +74,6 @@ class DataFactoryFailed(SnapkeepError):
 class AlreadyRunning(SnapkeepError):
     """Another instance is doing this very work; nothing was done here."""
 
-    code = "AlreadyRunning"
-    http_status = 409
-
 
 class BackupContainerGone(SnapkeepError):
     """A backup container existed and does not any more.
@@ -87,43 +81,29 @@ class BackupContainerGone(SnapkeepError):
     It is never created again on its own: the new one would lack the old one's immutability policy.
     """
 
-    code = "BackupContainerGone"
-
 
 class BlobGone(SnapkeepError):
     """The blob, or the snapshot, that a call names does not exist (any more)."""
-
-    code = "BlobNotFound"
 
 
 class BlobChanged(SnapkeepError):
     """A conditional call found another ETag than the one it was made for."""
 
-    code = "ConditionNotMet"
-
 
 class BackupExists(SnapkeepError):
     """A write-once call found a blob under that name: compare it before anything else."""
-
-    code = "BlobAlreadyExists"
 
 
 class LeaseUnavailable(SnapkeepError):
     """A lease could not be had, or was lost: somebody else holds or broke it."""
 
-    code = "LeaseUnavailable"
-
 
 class BackupConflict(SnapkeepError):
     """Another blob than this version's backup stands under its name. It is left untouched."""
 
-    code = "BackupConflict"
-
 
 class CopyUnverified(SnapkeepError):
     """A copy ended, but is not provably the version that was asked for."""
-
-    code = "CopyUnverified"
 
 
 class Throttled(SnapkeepError):
@@ -132,8 +112,6 @@ class Throttled(SnapkeepError):
     Attributes:
         retry_after_seconds: how long it asks to wait.
     """
-
-    code = "Throttled"
 
     def __init__(self, message: str, retry_after_seconds: float) -> None:
         super().__init__(message)
@@ -144,20 +122,16 @@ class Unprotectable(SnapkeepError):
     """This version cannot be copied as it stands, however often it is tried: it is reported.
 
     Attributes:
-        reason: one of `shared.model.Reason`, as it stands in the reports.
+        reason: why, as it stands in the reports.
     """
 
-    code = "Unprotectable"
-
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
 class AzcopyUnusable(SnapkeepError):
     """azcopy cannot be run as things are: it is missing, broken, or has no room; nothing was copied."""
-
-    code = "AzcopyUnusable"
 
 
 class SyncFailed(SnapkeepError):
@@ -166,8 +140,6 @@ class SyncFailed(SnapkeepError):
     Attributes:
         report: the run's report, as it was written to the state.
     """
-
-    code = "SyncFailed"
 
     def __init__(self, message: str, report: dict[str, Any]) -> None:
         super().__init__(message)

@@ -11,22 +11,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
+
+from shared.model import Entry, IndexedBlob
 
 _NAMES_PER_QUERY = 500
 """Below the number of parameters that any SQLite takes in one statement (999 in old ones)."""
 
 _CACHE_KIB = 16 * 1024
-
-
-class IndexedBlob(NamedTuple):
-    """What is kept of one blob. `md5` is base64, None where the service holds none; the time as in `Version`."""
-
-    name: str
-    size: int
-    md5: str | None
-    blob_type: str
-    last_modified: str
 
 
 class ListingIndex:
@@ -52,12 +44,12 @@ class ListingIndex:
         ):
             self._database.execute(statement)
 
-    def add_many(self, blobs: Iterable[IndexedBlob | tuple[str, int, str | None, str, str]]) -> None:
-        """Adds blobs, in place of those of the same name."""
+    def add_many(self, entries: Iterable[Entry]) -> None:
+        """Adds a listing's live blobs, in place of those of the same name."""
         self._database.execute("BEGIN")
         self._database.executemany(
             "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
-            ((_key(name), *rest) for name, *rest in blobs),
+            ((_key(one.name), one.size, one.md5, one.blob_type, one.last_modified) for one in entries),
         )
         self._database.execute("COMMIT")
 

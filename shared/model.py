@@ -56,6 +56,16 @@ class Entry(NamedTuple):
         return Version(self.name, self.etag, self.last_modified, self.size)
 
 
+class IndexedBlob(NamedTuple):
+    """What an index of a listing keeps of one live blob; MD5 and time as in `Entry`."""
+
+    name: str
+    size: int
+    md5: str | None
+    blob_type: str
+    last_modified: str
+
+
 @dataclass(frozen=True)
 class BlobState:
     """What a HEAD tells of one blob, snapshot or backup."""

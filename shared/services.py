@@ -29,13 +29,11 @@ class Services:
     queue: RequestQueue
     state: State
     data_factory: DataFactory | None
-    state_account: Account
     now: Callable[[], datetime] = utc_now
 
     @classmethod
     def open(cls, settings: Settings, now: Callable[[], datetime] = utc_now) -> Services:
-        state_account = Account(settings.state)
-        state = State(state_account)
+        state = State(Account(settings.state))
         place = settings.data_factory
         return cls(
             settings,
@@ -44,7 +42,6 @@ class Services:
             RequestQueue(settings.queue, settings.backup_queue),
             state,
             DataFactory(place, settings.source) if place else None,
-            state_account,
             now,
         )
 
@@ -52,7 +49,7 @@ class Services:
         await self.source.close()
         await self.backup.close()
         await self.queue.close()
-        await self.state_account.close()
+        await self.state.close()
         if self.data_factory is not None:
             await self.data_factory.close()
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -204,3 +206,23 @@ def _problem(location: tuple[int | str, ...], message: str) -> str:
 def inherited(names: Iterable[str]) -> dict[str, str]:
     """This process's variables of these names, for a program that it starts and that must not see the others."""
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def read_settings_file(path: Path) -> dict[str, str]:
+    """The Values of a file like `local.settings.json`.
+
+    Raises:
+        SettingsError: it is not such a file, or is encrypted.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("Values", {}), dict):
+        raise SettingsError(f'{path}: expected {{"IsEncrypted": false, "Values": {{...}}}}')
+    if content.get("IsEncrypted"):
+        raise SettingsError(f"{path} is encrypted: decrypt it with `func settings decrypt`")
+    values: dict[str, str] = content.get("Values", {})
+    if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
+        raise SettingsError(f"{path}: Values must be strings; not so: {', '.join(wrong)}")
+    return values

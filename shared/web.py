@@ -59,7 +59,7 @@ def answer(protected: Protected) -> func.HttpResponse:
     return _json(protected.to_json(), status)
 
 
-def refusal(error: SnapkeepError) -> func.HttpResponse:
+def error_answer(error: SnapkeepError) -> func.HttpResponse:
     """The answer to a call that was not carried out."""
     return _json({"error": {"code": error.code, "message": str(error)}}, error.http_status)
 

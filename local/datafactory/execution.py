@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from local.datafactory.controls import Controls
@@ -48,13 +47,11 @@ class PipelineExecutor:
         controls: Controls,
         *,
         retry_interval_scale: float,
-        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._factory = factory
         self._accounts = accounts
         self._controls = controls
         self._retry_interval_scale = retry_interval_scale
-        self._now = now
 
     async def execute(self, run: Run) -> str | None:
         """Runs the pipeline to its end. Returns why it failed, or None."""
@@ -96,7 +93,7 @@ class PipelineExecutor:
         return error
 
     async def _attempt(self, run: Run, activity: Activity, scope: Scope, attempt: int) -> str | None:
-        record = ActivityRun(activity.name, _type_name(activity), attempt, start=self._now())
+        record = ActivityRun(activity.name, _type_name(activity), attempt, start=utc_now())
         run.activities.append(record)
         try:
             record.output = await self._act(run, activity, scope, record)
@@ -176,7 +173,7 @@ class PipelineExecutor:
 
     def _close(self, record: ActivityRun, state: RunState) -> None:
         record.status = state
-        record.end = self._now()
+        record.end = utc_now()
 
 
 def _assign(run: Run, assignment: AssignVariable, scope: Scope) -> Output:

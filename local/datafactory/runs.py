@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -27,7 +27,6 @@ class RunState(StrEnum):
     FAILED = "Failed"
     CANCELING = "Canceling"
     CANCELLED = "Cancelled"
-    SKIPPED = "Skipped"
 
 
 @dataclass
@@ -83,17 +82,16 @@ def utc_now() -> datetime:
 class Runs:
     """All runs since the start of the stand-in."""
 
-    def __init__(self, executor: Executor, controls: Controls, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, executor: Executor, controls: Controls) -> None:
         self._executor = executor
         self._controls = controls
-        self._now = now
         self._runs: dict[str, Run] = {}
         self._tasks: dict[str, asyncio.Task[str | None]] = {}
 
     def start(self, factory_id: str, pipeline: Pipeline, given: Mapping[str, Any]) -> Run:
         """Queues a run. Raises DefinitionError when the parameters don't fit the pipeline."""
         parameters = arguments(pipeline.parameters, given, f"pipeline {pipeline.name}")
-        now = self._now()
+        now = utc_now()
         run = Run(
             id=str(uuid.uuid4()),
             number=len(self._runs) + 1,
@@ -119,7 +117,7 @@ class Runs:
 
     def listed(self) -> list[Run]:
         """The runs that a query can find now."""
-        now, lag = self._now(), self._controls.query_lag_seconds
+        now, lag = utc_now(), self._controls.query_lag_seconds
         return [
             run
             for run in self._runs.values()
@@ -159,10 +157,10 @@ class Runs:
         else:
             run.message = task.result() or ""
             state = RunState.FAILED if run.message else RunState.SUCCEEDED
-        run.end = self._now()
+        run.end = utc_now()
         self._enter(run, state)
         self._controls.run_ended()
 
     def _enter(self, run: Run, state: RunState) -> None:
         run.status = state
-        run.last_updated = self._now()
+        run.last_updated = utc_now()

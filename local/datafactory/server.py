@@ -22,6 +22,7 @@ from local.datafactory.execution import PipelineExecutor
 from local.datafactory.fields import DefinitionError
 from local.datafactory.model import Pipeline
 from local.datafactory.runs import NotCancellableError, Run, Runs
+from local.ports import LOOPBACK
 
 _FACTORY = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.DataFactory/factories/{factory}"
 _API_VERSION = "2018-06-01"
@@ -90,7 +91,7 @@ class DataFactoryStandIn:
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", port).start()
+            await web.TCPSite(self._runner, LOOPBACK, port).start()
         except OSError:
             await self.stop()
             raise

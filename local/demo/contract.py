@@ -1,4 +1,4 @@
-"""What DESIGN §4 promises of a backup, written down a second time.
+"""What the README promises of a backup (How the pieces fit), written down a second time.
 
 Nothing of this comes from `shared/`: a check that used the product's own formula would call any name right.
 """

@@ -15,14 +15,14 @@ _IDENTITY = (
 )
 
 
-def app_settings(now: datetime | None = None) -> dict[str, str]:
+def app_settings() -> dict[str, str]:
     """Environment variables for the local host; the stack adds its connections to them.
 
     An empty one counts as not set, for the app and in `local.settings.json`, which must not reach another
     account from here.
     """
     # Half a year away: the demo starts both functions by hand, and counts what they do.
-    far_away = f"0 0 0 1 {((now or datetime.now(UTC)).month + 5) % 12 + 1} *"
+    far_away = f"0 0 0 1 {(datetime.now(UTC).month + 5) % 12 + 1} *"
     return {
         **{f"{name}__{part}": "" for name, part in product(_CONNECTIONS, _IDENTITY)},
         "SNAPKEEP_BACKUP_QUEUE": QUEUE,

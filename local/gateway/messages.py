@@ -54,11 +54,6 @@ class Body:
         self.complete = length == 0
         self.framed = chunked or length is not None  # its end can be told without the connection's
 
-    @property
-    def length(self) -> int | None:
-        """How many bytes are still to come, where the sender said so."""
-        return self._left
-
     def as_it_travels(self) -> AsyncIterator[bytes]:
         """Its bytes with chunk framing, if any, left in."""
         return self._chunks(framing=True) if self._chunked else self._plain()

@@ -76,7 +76,8 @@ def load_app(app_path: Path, environment: Mapping[str, str]) -> list[LoadedFunct
         raise
     except Exception as error:
         # An app that finds its settings wrong says all there is to say; of any other error the place is
-        # needed too.
+        # needed too. Told by its name: this process must not import `shared`, of which an app elsewhere may
+        # have its own.
         if type(error).__name__.endswith("SettingsError"):
             raise HostStartError(str(error)) from error
         raise HostStartError(f"{MODULE_NAME}.py cannot be loaded: {_described(error, app_path)}") from error

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -218,9 +217,6 @@ async def run_host(options: HostOptions, on_ready: Callable[[FunctionsHost], Non
     """Runs a host until SIGINT or SIGTERM. Raises SystemExit, which prints its message and exits with 1, when
     it cannot.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # Its INFO lines hold URLs and headers of every request.
-    logging.getLogger("azure").setLevel(logging.WARNING)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -23,6 +23,7 @@ from local.host.invocations import Invocations
 from local.host.keys import Access, Keys
 from local.host.routes import compile_route
 from local.host.trigger_data import http_data
+from local.ports import LOOPBACK
 
 MAX_BODY_BYTES = 100 * 1024 * 1024
 
@@ -69,10 +70,12 @@ class HttpServer:
         """Returns the base URL. Raises HostStartError when the port is taken."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", port).start()
+            await web.TCPSite(self._runner, LOOPBACK, port).start()
         except OSError as error:
-            raise HostStartError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another port") from error
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+            raise HostStartError(
+                f"cannot listen on {LOOPBACK}:{port}: {error.strerror}; choose another port"
+            ) from error
+        return f"http://{LOOPBACK}:{self._runner.addresses[0][1]}"
 
     def refuse_new_requests(self) -> None:
         self._stopping = True

@@ -38,7 +38,7 @@ def credential_of(connection: Connection) -> AsyncTokenCredential:
 
 
 def client_options() -> dict[str, Any]:
-    """What every blob client is made with: the app's name, time limits, and retries."""
+    """What every storage client is made with: the app's name, time limits, and retries."""
     return {
         "user_agent": USER_AGENT,
         "connection_timeout": 10,

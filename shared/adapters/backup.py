@@ -65,9 +65,14 @@ class BackupStorage:
                 await self._state.write(mark, {"container": container})
             self._ready.add(container)
 
-    async def was_there(self, container: str) -> bool:
-        """Whether the container is known to have existed."""
-        return await self._state.read(_mark(container)) is not None
+    async def check_not_gone(self, container: str) -> None:
+        """Tells a missing container that was never needed from one that was deleted.
+
+        Raises:
+            BackupContainerGone: it existed, and somebody deleted it.
+        """
+        if await self._state.read(_mark(container)) is not None:
+            raise _gone(container)
 
     def forget(self, container: str) -> None:
         """Makes the next `ensure_container` look again: a call found the container missing."""
@@ -81,7 +86,7 @@ class BackupStorage:
                 await client.create_container()
 
     async def discard_staged(self, staged: Version) -> None:
-        """Deletes a blob of the staging container, if it is still that one. Nothing else is ever deleted."""
+        """Deletes a blob of the staging container, if it is still that one. Nothing else is deleted by this class."""
         blob = self.account.blob(STAGING_CONTAINER, staged.name)
         with (
             contextlib.suppress(BlobGone, BlobChanged),

@@ -1,7 +1,6 @@
-"""Copies one version to its write-once backup: the Blob service's own copy, engine `server`.
+"""Writes one version to its write-once backup: copied by the service where it can, else piece by piece through the app.
 
-Every call is conditional twice: on the source's ETag, so that the copy is that version or nothing,
-and on the target not being there, so that no backup is ever overwritten.
+What is read is conditional on the source's ETag, and what makes the backup appear on nothing being there.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from shared.adapters.accounts import Account
 from shared.adapters.properties import content_settings
 from shared.adapters.source import SourceStorage
 from shared.adapters.translate import azure_errors
-from shared.decisions.coverage import UNFINISHED_PAGE_BYTES
+from shared.containers import STAGING_CONTAINER
+from shared.decisions.backups import UNFINISHED_PAGE_BYTES
 from shared.errors import BackupConflict, Unprotectable
 from shared.model import BlobState, Reason
 from shared.parallel import for_each
@@ -74,39 +74,48 @@ async def copy_version(origin: SourceStorage, container: str, source: BlobState,
         if len(url) > MAX_SOURCE_URL_CHARACTERS:
             await _blocks(origin, container, source, target)
         else:
-            await copy_block_blob(origin.account, container, source, source, target)
+            await copy_whole(origin.account, container, source, target)
 
 
-async def copy_block_blob(
-    origin: Account, container: str, source: BlobState, properties: BlobState, target: Target
-) -> None:
-    """Has the service copy the block blob `source`, giving the copy the headers and tier of `properties`.
+async def copy_whole(origin: Account, container: str, source: BlobState, target: Target) -> None:
+    """Has the service copy a block blob: in one call up to `MAX_COPY_BLOB_BYTES`, else block by block."""
+    if source.version.size > MAX_COPY_BLOB_BYTES:
+        await _by_blocks(origin, container, source, source, target)
+        return
+    url, authorization = await origin.readable_url(container, source.version.name, source.snapshot)
+    with azure_errors(f"copy {container}/{source.version.name}", write_once=True):
+        await target.account.blob(target.container, target.name).start_copy_from_url(
+            url,
+            metadata=target.metadata,
+            requires_sync=True,
+            source_etag=f'"{source.version.etag}"',
+            source_match_condition=MatchConditions.IfNotModified,
+            match_condition=MatchConditions.IfMissing,
+            **_optional(source_authorization=authorization, **_tier_and_tags(source, target)),
+        )
 
-    The two differ for a blob that Data Factory staged: its content is the staged blob's, all else
-    the protected blob's.
+
+async def copy_staged(origin: Account, staged: BlobState, properties: BlobState, target: Target) -> None:
+    """Has the service copy what Data Factory staged: the content is the staged blob's, all else of `properties`.
+
+    Always by blocks: Copy Blob From URL gives a copy the headers of what it copies.
+
+    Raises:
+        BackupExists: a blob stands there already; nothing was written.
+        BlobChanged, BlobGone: the staged blob is not that one any more; nothing was written.
     """
+    await _by_blocks(origin, STAGING_CONTAINER, staged, properties, target)
+
+
+async def _by_blocks(origin: Account, container: str, source: BlobState, properties: BlobState, target: Target) -> None:
     url, authorization = await origin.readable_url(container, source.version.name, source.snapshot)
     client = target.account.blob(target.container, target.name)
-    if source is properties and source.version.size <= MAX_COPY_BLOB_BYTES:
-        with azure_errors(f"copy {container}/{source.version.name}", write_once=True):
-            await client.start_copy_from_url(
-                url,
-                metadata=target.metadata,
-                requires_sync=True,
-                source_etag=f'"{source.version.etag}"',
-                source_match_condition=MatchConditions.IfNotModified,
-                match_condition=MatchConditions.IfMissing,
-                **_optional(source_authorization=authorization, **_tier_and_tags(properties, target)),
-            )
-        return
     blocks = await _stage_blocks(client, url, authorization, container, source)
-    await _commit(client, blocks, container, properties, target)
+    await _commit(client, blocks, properties, target)
 
 
-async def _commit(
-    client: BlobClient, blocks: list[BlobBlock], container: str, properties: BlobState, target: Target
-) -> None:
-    with azure_errors(f"commit the copy of {container}/{properties.version.name}", write_once=True):
+async def _commit(client: BlobClient, blocks: list[BlobBlock], properties: BlobState, target: Target) -> None:
+    with azure_errors(f"commit {target.container}/{target.name}", write_once=True):
         await client.commit_block_list(
             blocks,
             content_settings=content_settings(properties),
@@ -121,7 +130,8 @@ async def _stage_blocks(
 ) -> list[BlobBlock]:
     """Stages all blocks, in parallel, but for those that an earlier attempt left: they are this version's.
 
-    A target's name holds the version's ETag, and every block was read on the condition of that ETag.
+    A target's name holds the version's ETag, and every block was read on the condition of that ETag, or from
+    a staged blob that was proven to be that version.
     """
     size = source.version.size
     block_bytes = max(BLOCK_BYTES, -(-size // MAX_BLOCKS))
@@ -167,7 +177,7 @@ async def _blocks(origin: SourceStorage, container: str, source: BlobState, targ
         blocks.append(BlobBlock(_block_id(len(blocks))))
         with azure_errors(f"copy {container}/{source.version.name} from byte {offset}"):
             await client.stage_block(blocks[-1].id, piece)
-    await _commit(client, blocks, container, source, target)
+    await _commit(client, blocks, source, target)
 
 
 async def _append(origin: SourceStorage, container: str, source: BlobState, target: Target) -> None:

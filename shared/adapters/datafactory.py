@@ -15,6 +15,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 from shared.adapters.accounts import USER_AGENT, credential_of
+from shared.adapters.retrying import retry_after_seconds
 from shared.connections import Connection
 from shared.errors import DataFactoryFailed, Throttled
 from shared.settings import DataFactorySettings
@@ -33,7 +34,6 @@ class Run:
     run_id: str
     status: str
     message: str
-    parameters: Mapping[str, Any]
 
     @property
     def ended(self) -> bool:
@@ -157,7 +157,7 @@ class DataFactory:
 
 
 def _run(found: Any) -> Run:
-    return Run(str(found.run_id), str(found.status), str(found.message or ""), dict(found.parameters or {}))
+    return Run(str(found.run_id), str(found.status), str(found.message or ""))
 
 
 @contextlib.contextmanager
@@ -166,15 +166,11 @@ def _errors(doing: str) -> Iterator[None]:
         yield
     except HttpResponseError as error:
         if error.status_code == 429:
-            raise Throttled(f"{doing}: 429, too many requests", _retry_after(error)) from error
+            wait = retry_after_seconds(error.response, default=_DEFAULT_RETRY_AFTER_SECONDS)
+            raise Throttled(f"{doing}: 429, too many requests", wait) from error
         code = getattr(error.error, "code", None) or "no error code"
         unclear = (error.status_code or 500) >= 500
         raise DataFactoryFailed(f"{doing}: {error.status_code} {code}", run_may_exist=unclear) from error
     except AzureError as error:
         text = f"{doing}: no answer from Data Factory ({type(error).__name__})"
         raise DataFactoryFailed(text, run_may_exist=True) from error
-
-
-def _retry_after(error: HttpResponseError) -> float:
-    text = str(getattr(error.response, "headers", {}).get("Retry-After", ""))
-    return float(text) if text.isdigit() else _DEFAULT_RETRY_AFTER_SECONDS

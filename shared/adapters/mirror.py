@@ -1,4 +1,4 @@
-"""The two containers of a mirror: their listings side by side, and the deletion of what the source has lost."""
+"""The two containers of a mirror: their listings, and the deletion of what the source has lost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from shared.adapters.accounts import Account
 from shared.adapters.listing import Listing
 from shared.adapters.translate import azure_errors
 from shared.errors import BlobGone, StorageFailed
-from shared.index import IndexedBlob
-from shared.model import Entry, moment_of, second_of_http_date
+from shared.model import Entry, IndexedBlob, moment_of, second_of_http_date
 from shared.settings import SyncPair
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64encode
-from typing import Any
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueClient
 
-from shared.adapters.accounts import USER_AGENT, credential_of
-from shared.adapters.retrying import StorageRetry
+from shared.adapters.accounts import client_options, credential_of
 from shared.adapters.translate import azure_errors
 from shared.connections import Connection
 from shared.containers import POISON_SUFFIX
@@ -25,12 +23,7 @@ class RequestQueue:
 
     def __init__(self, connection: Connection, name: str) -> None:
         self.name = name
-        options: dict[str, Any] = {
-            "user_agent": USER_AGENT,
-            "connection_timeout": 10,
-            "read_timeout": 30,
-            "retry_policy": StorageRetry(),
-        }
+        options = client_options() | {"read_timeout": 30}
         self._credential = None if connection.connection_string else credential_of(connection)
         self._queues = {
             queue: QueueClient.from_connection_string(connection.connection_string, queue, **options)

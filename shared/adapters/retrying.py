@@ -27,15 +27,14 @@ class StorageRetry(ExponentialRetry):
     def get_backoff_time(self, settings: dict[str, Any]) -> float:
         history = settings["history"]
         response = history[-1].http_response if history else None
-        return max(_jitter(settings["count"]), _retry_after_seconds(response))
+        return _wait_seconds(settings["count"], response)
 
     async def send(self, request: Any) -> Any:  # type: ignore[override]  # as the SDK's own async policies do
         for attempt in range(1, RETRIES + 1):
             response = await super().send(request)  # type: ignore[no-untyped-call]
             if response.http_response.status_code != 429:
                 break
-            wait = max(_jitter(attempt), _retry_after_seconds(response.http_response))
-            await request.context.transport.sleep(wait)
+            await request.context.transport.sleep(_wait_seconds(attempt, response.http_response))
         return response
 
 
@@ -46,10 +45,16 @@ def listing_retry() -> AsyncRetryPolicy[Any, Any]:
     )
 
 
+def retry_after_seconds(response: Any, default: float) -> float:
+    """How long the service asks to wait; `default` where it does not say, or did not answer."""
+    text = str(response.headers.get("Retry-After", "")) if response is not None else ""
+    return float(text) if text.isdigit() else default
+
+
+def _wait_seconds(attempt: int, response: Any) -> float:
+    asked = min(retry_after_seconds(response, default=0.0), MAX_RETRY_AFTER_SECONDS)
+    return max(_jitter(attempt), asked)
+
+
 def _jitter(attempt: int) -> float:
     return random.uniform(0, min(MAX_BACKOFF_SECONDS, 0.5 * 2.0**attempt))  # noqa: S311  # spreads load, no secret
-
-
-def _retry_after_seconds(response: Any) -> float:
-    text = str(response.headers.get("Retry-After", "")) if response is not None else ""
-    return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdigit() else 0.0

@@ -85,3 +85,6 @@ class State:
             if not await self._container.exists():
                 with contextlib.suppress(ResourceExistsError):  # another instance was quicker
                     await self._container.create_container()
+
+    async def close(self) -> None:
+        await self._account.close()

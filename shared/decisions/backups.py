@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from shared.decisions.coverage import UNFINISHED_PAGE_BYTES
 from shared.decisions.names import as_metadata
 from shared.model import ARCHIVE, BlobState, Version
 
 SOURCE_ETAG = "snapkeep_source_etag"
 SOURCE_LAST_MODIFIED = "snapkeep_source_last_modified"
+
+UNFINISHED_PAGE_BYTES = 512
+"""By how much a page blob's backup is too large until all its pages are in (`shared.adapters.copying`)."""
 
 MAX_METADATA_BYTES = 8 * 1024
 """All names and values together, by the service's rules."""
@@ -50,20 +52,28 @@ def standing(version: Version, found: BlobState) -> Standing:
     size = found.version.size
     if claims is not None and claims != version.etag:
         return Standing.CONFLICT
-    if claims is not None and found.blob_type == "PageBlob" and size == version.size + UNFINISHED_PAGE_BYTES:
-        return Standing.UNFINISHED
-    if claims is not None and found.blob_type == "AppendBlob" and size < version.size:
+    if claims is not None and unfinished(found.blob_type, size, version.size):
         return Standing.UNFINISHED
     if size != version.size:
         return Standing.CONFLICT
     return Standing.VERIFIED if claims is not None else Standing.UNPROVEN
 
 
+def unfinished(blob_type: str, size: int, version_size: int) -> bool:
+    """Whether a backup of this type and size is one that is still being written, piece by piece."""
+    if blob_type == "PageBlob":
+        return size == version_size + UNFINISHED_PAGE_BYTES
+    return blob_type == "AppendBlob" and size < version_size
+
+
+def same_content(size: int, md5: str | None, other_size: int, other_md5: str | None) -> bool:
+    """Whether two blobs can hold the same bytes: by size, and by MD5 where the service holds both."""
+    return size == other_size and (md5 is None or other_md5 is None or md5 == other_md5)
+
+
 def same_bytes(copy: BlobState, source: BlobState) -> bool:
-    """Whether a finished copy can be the source: by size, and by MD5 where both hold one."""
-    if copy.version.size != source.version.size:
-        return False
-    return copy.md5 is None or source.md5 is None or copy.md5 == source.md5
+    """Whether a finished copy can be the source."""
+    return same_content(copy.version.size, copy.md5, source.version.size, source.md5)
 
 
 def proven_by_md5(copy: BlobState, source: BlobState) -> bool:

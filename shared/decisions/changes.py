@@ -22,9 +22,9 @@ class Group:
         return max(self.snapshots, key=lambda entry: entry.snapshot or "", default=None)
 
     @property
-    def is_blob(self) -> bool:
-        """Whether this is a live blob: not a directory, and not snapshots alone."""
-        return self.live is not None and not self.live.directory
+    def blob(self) -> Entry | None:
+        """The live blob; None for a directory, and for snapshots alone."""
+        return None if self.live is None or self.live.directory else self.live
 
 
 def changed(group: Group) -> Version | None:
@@ -32,10 +32,10 @@ def changed(group: Group) -> Version | None:
 
     A snapshot has its base's ETag of that moment, and a blob never gets an old ETag again.
     """
-    if not group.is_blob or group.live is None:
+    blob, newest = group.blob, group.newest_snapshot
+    if blob is None or (newest is not None and newest.etag == blob.etag):
         return None
-    newest = group.newest_snapshot
-    return None if newest is not None and newest.etag == group.live.etag else group.live.version
+    return blob.version
 
 
 def unprotectable(group: Group) -> tuple[Reason, str] | None:

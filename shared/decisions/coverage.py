@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shared.decisions.backups import same_content, unfinished
 from shared.decisions.changes import Group, changed, unprotectable
 from shared.decisions.names import backup_name
-from shared.model import ARCHIVE, Entry, Reason, Version
-
-UNFINISHED_PAGE_BYTES = 512
-"""By how much a page blob's backup is too large until all its pages are in (`shared.adapters.copying`)."""
-
-
-@dataclass(frozen=True)
-class BackupFact:
-    """What the backup account's listing says of one backup."""
-
-    size: int
-    md5: str | None
-    blob_type: str
-
-
-LookUp = Callable[[str], BackupFact | None]
+from shared.model import ARCHIVE, Entry, IndexedBlob, Reason, Version
 
 
 @dataclass(frozen=True)
@@ -55,14 +41,14 @@ class _Tally:
     oldest: str | None = None
 
 
-def coverage(group: Group, look_up: LookUp, history: Literal["all", "current"]) -> Coverage:
+def coverage(group: Group, backups: Mapping[str, IndexedBlob], history: Literal["all", "current"]) -> Coverage:
     """What one blob lacks.
 
     A version is the live blob or a snapshot (with `history` "current", the live blob alone), told
     apart by ETag. It is protected when a snapshot of it exists and a backup of its size, and of its
     MD5 where both sides hold one.
     """
-    live = group.live if group.is_blob else None
+    live = group.blob
     if group.live is not None and live is None:
         return Coverage()  # a directory
     refused = unprotectable(group)
@@ -76,7 +62,7 @@ def coverage(group: Group, look_up: LookUp, history: Literal["all", "current"]) 
         versions = {live.etag: versions[live.etag]} if live is not None else {}
     tally = _Tally()
     for entry in versions.values():
-        _judge(entry, look_up(backup_name(entry.version)), entry.etag in snapshotted, tally)
+        _judge(entry, backups.get(backup_name(entry.version)), entry.etag in snapshotted, tally)
     return Coverage(
         len(versions),
         tally.protected,
@@ -87,32 +73,23 @@ def coverage(group: Group, look_up: LookUp, history: Literal["all", "current"]) 
     )
 
 
-def _judge(entry: Entry, fact: BackupFact | None, snapshotted: bool, tally: _Tally) -> None:
-    backed_up = fact is not None and not unfinished(entry, fact)
-    if backed_up and fact is not None and not same_content(entry, fact):
-        detail = f"its backup has {fact.size} bytes, MD5 {fact.md5}; the version {entry.size} bytes, MD5 {entry.md5}"
-        tally.unprotectable.append(Unprotected(entry.version, Reason.CONFLICT, detail))
-    elif backed_up and snapshotted:
+def _judge(entry: Entry, found: IndexedBlob | None, snapshotted: bool, tally: _Tally) -> None:
+    version = entry.version
+    backup = None if found is None or unfinished(found.blob_type, found.size, entry.size) else found
+    if backup is not None and not same_content(backup.size, backup.md5, entry.size, entry.md5):
+        detail = (
+            f"its backup has {backup.size} bytes, MD5 {backup.md5}; the version {entry.size} bytes, MD5 {entry.md5}"
+        )
+        tally.unprotectable.append(Unprotected(version, Reason.CONFLICT, detail))
+    elif backup is not None and snapshotted:
         tally.protected += 1
         return
-    elif not backed_up and entry.tier == ARCHIVE:
+    elif backup is None and entry.tier == ARCHIVE:
         detail = "in the archive tier, which can be neither read nor copied until it is rehydrated"
-        tally.unprotectable.append(Unprotected(entry.version, Reason.ARCHIVED, detail))
-    elif not backed_up:
-        tally.missing.append(entry.version)
+        tally.unprotectable.append(Unprotected(version, Reason.ARCHIVED, detail))
+    elif backup is None:
+        tally.missing.append(version)
     tally.oldest = min(tally.oldest or entry.last_modified, entry.last_modified)
-
-
-def same_content(entry: Entry, fact: BackupFact) -> bool:
-    """Whether a backup can be this version's, as far as two listings can tell."""
-    return fact.size == entry.size and (entry.md5 is None or fact.md5 is None or entry.md5 == fact.md5)
-
-
-def unfinished(entry: Entry, fact: BackupFact) -> bool:
-    """Whether this is a backup that is still being written, piece by piece, and will be gone on with."""
-    if fact.blob_type == "PageBlob":
-        return fact.size == entry.size + UNFINISHED_PAGE_BYTES
-    return fact.blob_type == "AppendBlob" and fact.size < entry.size
 
 
 def _refused(live: Entry | None, why: tuple[Reason, str]) -> Coverage:

@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from shared.connections import Connection
 from shared.containers import BACKUP_SUFFIX, is_system_container
 from shared.decisions.names import refusal
-from shared.model import Entry
+from shared.model import Entry, IndexedBlob
 from shared.settings import Settings, SyncPair
-
-if TYPE_CHECKING:
-    from shared.index import IndexedBlob
 
 SAS_WARNING = timedelta(days=7)
 

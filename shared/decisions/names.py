@@ -29,7 +29,7 @@ def refusal(name: str) -> str | None:
     return None
 
 
-def version_of_stamp(version: Version) -> str:
+def _stamp(version: Version) -> str:
     """`<Last-Modified>-<ETag>`, the part of a backup's name that tells versions apart."""
     compact = version.last_modified.replace("-", "").replace(":", "")
     return f"{compact}-{version.etag}"
@@ -41,7 +41,7 @@ def backup_name(version: Version) -> str:
     It is the source name as a folder of versions. A name that the service would refuse as too long
     (it counts UTF-16 units, as .NET does) or too deep is replaced by its hash.
     """
-    stamp = version_of_stamp(version)
+    stamp = _stamp(version)
     extension = _extension(version.name)
     name = f"{version.name}/{stamp}{extension}"
     if _utf16_units(name) <= MAX_NAME_CHARACTERS and name.count("/") < MAX_PATH_SEGMENTS:

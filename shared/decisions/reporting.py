@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ MAX_LISTED = 1000
 
 @dataclass
 class ContainerReport:
-    """One container's part. It is JSON-ready but for `as_json`, so that a checkpoint can hold it."""
+    """One container's part, made of what JSON can hold, so that a checkpoint can."""
 
     container: str
     blobs: int = 0
@@ -27,6 +26,7 @@ class ContainerReport:
     vanished: int = 0
     unprotectable_by_reason: dict[str, int] = field(default_factory=dict)
     unprotectable: list[dict[str, str]] = field(default_factory=list)
+    failed_count: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     oldest_unprotected: str | None = None
     duration_seconds: float = 0.0
@@ -47,15 +47,20 @@ class ContainerReport:
     def add_unprotectable(self, unprotected: Unprotected) -> None:
         """Counts a version that stays unprotected, and names it while there is room."""
         version, reason = unprotected.version, str(unprotected.reason)
-        self.unprotectable_by_reason = dict(Counter(self.unprotectable_by_reason) + Counter([reason]))
+        self.unprotectable_by_reason[reason] = self.unprotectable_by_reason.get(reason, 0) + 1
         if len(self.unprotectable) < MAX_LISTED:
             self.unprotectable.append(_line(version, reason, unprotected.detail))
 
-    def names(self, version: Version) -> bool:
+    def add_failed(self, failed: list[dict[str, str]]) -> None:
+        """Counts blobs that could not be snapshotted, and names them while there is room."""
+        self.failed_count += len(failed)
+        self.failed = (self.failed + failed)[:MAX_LISTED]
+
+    def lists(self, version: Version) -> bool:
         """Whether this version is among the unprotectable that are named."""
         return any(line["name"] == version.name and line["etag"] == version.etag for line in self.unprotectable)
 
-    def as_json(self, now: datetime) -> dict[str, Any]:
+    def to_json(self, now: datetime) -> dict[str, Any]:
         """As it stands in the report."""
         values = asdict(self)
         values["oldest_unprotected_seconds"] = (
@@ -79,7 +84,7 @@ def coverage_report(
         "finished_at": second_of(now),
         "complete": complete and all(part.complete for part in containers),
         "totals": totals,
-        "containers": [part.as_json(now) for part in containers],
+        "containers": [part.to_json(now) for part in containers],
     }
 
 

@@ -79,7 +79,7 @@ async def back_up(services: Services, body: bytes, message_id: str, *, redeliver
         outcome = await _follow(services, message)
     else:
         outcome = await _carry_out(services, message, message_id, redelivered=redelivered)
-    await settle(services, message, outcome.failures)
+    await _ask_again_or_give_up(services, message, outcome.failures)
     log.info(
         "backup %s: %d copied, %d were there, %d at Data Factory, %d unprotectable, %d lost, %d failed",
         message.container,
@@ -98,8 +98,10 @@ async def _carry_out(services: Services, message: BackupRequest, message_id: str
     await _each(services, message, message.versions, outcome)
     # Two stale requests for one blob come to the same current version, which is copied once.
     sources = list({source.version: source for source in outcome.for_data_factory}.values())
-    if sources:
-        copied = await runs.begin(services, message, sources, message_id, redelivered=redelivered)
+    if sources and services.data_factory is not None:
+        copied = await runs.begin(
+            services, services.data_factory, message, sources, message_id, redelivered=redelivered
+        )
         outcome.failures += copied.failures
         await _each(services, message, copied.changed, outcome, may_use_data_factory=False)
     return outcome
@@ -121,8 +123,9 @@ async def _each(
     *,
     may_use_data_factory: bool = True,
 ) -> None:
+    copier = _Copier(services, message.container, outcome, may_use_data_factory)
+
     async def one(version: Version) -> None:
-        copier = _Copier(services, message.container, outcome, may_use_data_factory)
         try:
             await copier.protect(version)
         except Unprotectable as error:
@@ -140,7 +143,7 @@ async def _each(
     await for_each(versions, one, services.settings.concurrency)
 
 
-async def settle(services: Services, message: Message, failures: Sequence[Failure]) -> None:
+async def _ask_again_or_give_up(services: Services, message: Message, failures: Sequence[Failure]) -> None:
     """Asks again for what failed, or gives up on it where people see it."""
     for step in after_failures(message, failures, services.settings.retry_delay_seconds):
         if isinstance(step, GiveUp):
@@ -222,7 +225,8 @@ class _Copier:
                 f"{self.container}/{source.version.name}: in the archive tier; rehydrate it to have it backed up",
             )
         settings = self.services.settings
-        if self.may_use_data_factory and engine(settings.engine, settings.adf_min_bytes, source) == "adf":
+        may_use_data_factory = self.may_use_data_factory and self.services.data_factory is not None
+        if may_use_data_factory and engine(settings.engine, settings.adf_min_bytes, source) == "adf":
             self.outcome.for_data_factory.append(source)
             return
         target = await target_of(self.services, self.container, source)

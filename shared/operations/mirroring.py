@@ -21,7 +21,8 @@ from shared.decisions.mirroring import (
 )
 from shared.decisions.sync_report import PairOutcome, PairReport, Problems
 from shared.errors import ContainerNotFound, SnapkeepError
-from shared.index import IndexedBlob, ListingIndex
+from shared.index import ListingIndex
+from shared.model import IndexedBlob
 from shared.parallel import for_each
 from shared.services import Services
 from shared.settings import SyncPair
@@ -171,9 +172,7 @@ class Mirroring:
         mirror = self._pair.backup
         async for entries in self._containers.backup_pages():
             surplus.add_many(
-                IndexedBlob(entry.name, entry.size, entry.md5, entry.blob_type, entry.last_modified)
-                for entry in entries
-                if not entry.directory and kept_apart(entry.name, mirror) is None
+                entry for entry in entries if not entry.directory and kept_apart(entry.name, mirror) is None
             )
         compared = 0
         async for entries in self._containers.source_pages():

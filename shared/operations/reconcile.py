@@ -18,13 +18,14 @@ from uuid import uuid4
 from shared.adapters.leases import HeldLease
 from shared.containers import backup_container
 from shared.decisions.changes import Group, Grouper
-from shared.decisions.coverage import BackupFact, Unprotected, coverage
+from shared.decisions.coverage import Unprotected, coverage
 from shared.decisions.names import backup_name
-from shared.decisions.reporting import MAX_LISTED, ContainerReport, coverage_report
-from shared.errors import BackupContainerGone, ContainerNotFound, SnapkeepError
+from shared.decisions.reporting import ContainerReport, coverage_report
+from shared.errors import ContainerNotFound, LeaseUnavailable, SnapkeepError
 from shared.index import ListingIndex
-from shared.model import Entry, Reason, Version, second_of
-from shared.operations.protect import Filled, check_container, fill, request_backups, take_snapshots
+from shared.model import Entry, IndexedBlob, Reason, Version, second_of
+from shared.operations.filling import Filled, check_container, fill, request_backups, take_snapshots
+from shared.parallel import for_each
 from shared.services import Services
 
 CHECKPOINT = "checkpoints/reconcile.json"
@@ -62,7 +63,7 @@ class _Run:
 
 
 class _OutOfTime(Exception):
-    """The invocation's time is over, or its lock was lost: what comes next is another's."""
+    """The invocation's time is over: the next one goes on."""
 
 
 async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict[str, Any]:
@@ -73,6 +74,7 @@ async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict
 
     Raises:
         AlreadyRunning: another instance reconciles now.
+        LeaseUnavailable: the lock was lost on the way. Nothing is written then: another run may have begun.
         StorageFailed: the containers could not be listed, or the report not be written.
     """
     async with services.state.lock("reconcile") as lease:
@@ -103,6 +105,7 @@ class _Reconciler:
         """Whether every container was gone through, be it with an error."""
         done = {part.container for part in self.run.done}
         wanted = [name for name in await self.services.source.containers() if self.services.settings.protects(name)]
+        complete = True
         try:
             for container in sorted(set(wanted) - done):
                 await self._container(container)
@@ -110,9 +113,11 @@ class _Reconciler:
                 old = second_of(self.services.now() - timedelta(days=STAGING_DAYS))
                 await self.services.backup.sweep_staging(old)
         except _OutOfTime:
+            complete = False
+        self._check_lock()  # what comes now is written where another run would write
+        if not complete:
             await self.services.state.write(CHECKPOINT, self.run.document())
-            return False
-        return True
+        return complete
 
     async def _container(self, container: str) -> None:
         run = self.run
@@ -127,6 +132,8 @@ class _Reconciler:
                 await self._read_source(report, backups)
                 await self._recall(report, backups)
             report.complete = True
+        except LeaseUnavailable:
+            raise
         except SnapkeepError as error:
             log.warning("reconcile %s: %s", container, error)
             report.error = str(error)
@@ -140,14 +147,10 @@ class _Reconciler:
         try:
             async with aclosing(self.services.backup.pages(target)) as pages:
                 async for page in pages:
-                    index.add_many(
-                        (entry.name, entry.size, entry.md5, entry.blob_type, entry.last_modified)
-                        for entry in page.entries
-                    )
+                    index.add_many(page.entries)
                     self._check_lock()
         except ContainerNotFound:
-            if await self.services.backup.was_there(target):
-                raise BackupContainerGone(f"the backup container {target} existed and is gone") from None
+            await self.services.backup.check_not_gone(target)
 
     async def _read_source(self, report: ContainerReport, backups: ListingIndex) -> None:
         run = self.run
@@ -163,12 +166,12 @@ class _Reconciler:
                     self._check_time()
 
     async def _fill(self, report: ContainerReport, groups: list[Group], backups: ListingIndex) -> None:
-        facts = _facts(groups, backups)
+        found_backups = _backups_of(groups, backups)
         to_request: list[Version] = []
         to_snapshot: list[Version] = []
         for group in groups:
-            report.blobs += group.is_blob
-            found = coverage(group, facts.get, self.services.settings.history)
+            report.blobs += group.blob is not None
+            found = coverage(group, found_backups, self.services.settings.history)
             report.add(found)
             to_request += found.missing_backups
             if found.missing_snapshot is not None:
@@ -180,20 +183,24 @@ class _Reconciler:
         report.backups_requested += filled.requested
         report.snapshots_created += filled.snapshots_created
         report.vanished += filled.vanished
-        report.failed = (report.failed + filled.failed)[:MAX_LISTED]
+        report.add_failed(filled.failed)
 
     async def _recall(self, report: ContainerReport, backups: ListingIndex) -> None:
         """Adds what `backup` recorded: versions that it lost, or gave up on; forgets what is backed up by now."""
         forget_before = second_of(self.services.now() - timedelta(days=RECORD_DAYS))
-        for name in (await self.services.state.names(f"unprotected/{report.container}/"))[:MAX_LISTED]:
+
+        async def recall(name: str) -> None:
             record = await self.services.state.read(name)
             if record is None:
-                continue
+                return
             version = Version(record["name"], record["etag"], record["last_modified"], record["size"])
             if record["seen_at"] < forget_before or backups.get(backup_name(version)) is not None:
                 await self.services.state.delete(name)
-            elif not report.names(version):
+            elif not report.lists(version):
                 report.add_unprotectable(Unprotected(version, Reason(record["reason"]), record["detail"]))
+
+        names = await self.services.state.names(f"unprotected/{report.container}/")
+        await for_each(names, recall, self.services.settings.concurrency)
 
     def _check_time(self) -> None:
         """Only after a page of the source: every invocation gets on by one, however long the backups' listing is."""
@@ -203,13 +210,13 @@ class _Reconciler:
 
     def _check_lock(self) -> None:
         if self.lease.lost.is_set():
-            raise _OutOfTime
+            raise LeaseUnavailable("the run lost its lock: another may begin; the next run goes on")
 
 
-def _facts(groups: list[Group], backups: ListingIndex) -> dict[str, BackupFact]:
+def _backups_of(groups: list[Group], backups: ListingIndex) -> dict[str, IndexedBlob]:
     """What the index holds of all versions of these groups."""
     names = []
     for group in groups:
         entries = group.snapshots if group.live is None else (*group.snapshots, group.live)
         names += [backup_name(entry.version) for entry in entries]
-    return {name: BackupFact(row.size, row.md5, row.blob_type) for name, row in backups.get_many(names).items()}
+    return backups.get_many(names)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 
-from shared.adapters.copying import copy_block_blob
+from shared.adapters.copying import copy_staged
 from shared.adapters.datafactory import DataFactory, Run
 from shared.adapters.leases import HeldLease
 from shared.containers import STAGING_CONTAINER, backup_container
@@ -54,7 +54,13 @@ class Ended:
 
 
 async def begin(
-    services: Services, message: BackupRequest, sources: Sequence[BlobState], message_id: str, *, redelivered: bool
+    services: Services,
+    factory: DataFactory,
+    message: BackupRequest,
+    sources: Sequence[BlobState],
+    message_id: str,
+    *,
+    redelivered: bool,
 ) -> Ended:
     """Has Data Factory copy these sources, in one run.
 
@@ -66,8 +72,8 @@ async def begin(
     request_id = sha256(message_id.encode()).hexdigest()[:32]
     try:
         if services.settings.use_lease:
-            return await _leased(services, message, sources, request_id, redelivered=redelivered)
-        run = await _find_or_start(services, message.container, sources, request_id, redelivered=redelivered)
+            return await _leased(services, factory, message, sources, request_id, redelivered=redelivered)
+        run = await _find_or_start(services, factory, message.container, sources, request_id, redelivered=redelivered)
     except Throttled as wait:
         log.info("%s: asking again in %.0f s", wait, wait.retry_after_seconds)
         again = request(
@@ -98,12 +104,12 @@ async def follow(services: Services, message: RunFollowUp) -> Ended:
         run = await factory.run(message.run_id)
         if run is not None and not run.ended and not in_time:
             await factory.cancel(message.run_id)
-            run = Run(run.run_id, "Cancelled", f"not ended after {age}", run.parameters)
+            run = Run(run.run_id, "Cancelled", f"not ended after {age}")
     except (DataFactoryFailed, Throttled) as error:
         if not in_time:
             raise
         log.warning("%s; looking again later", error)
-        run = Run(message.run_id, "Unknown", str(error), {})
+        run = Run(message.run_id, "Unknown", str(error))
     if run is not None and not run.ended:
         await services.queue.send(message, services.settings.adf_poll_seconds)
         return Ended()
@@ -111,10 +117,15 @@ async def follow(services: Services, message: RunFollowUp) -> Ended:
 
 
 async def _find_or_start(
-    services: Services, container: str, sources: Sequence[BlobState], request_id: str, *, redelivered: bool
+    services: Services,
+    factory: DataFactory,
+    container: str,
+    sources: Sequence[BlobState],
+    request_id: str,
+    *,
+    redelivered: bool,
 ) -> Run:
     """The one run of this message: whether an earlier delivery started it is looked up, not assumed."""
-    factory = _factory(services)
     if redelivered:
         found = await factory.find(request_id, services.now())
         if found is not None:
@@ -129,7 +140,7 @@ async def _find_or_start(
         ],
     }
     try:
-        return Run(await factory.start(parameters), "Queued", "", parameters)
+        return Run(await factory.start(parameters), "Queued", "")
     except DataFactoryFailed as error:
         found = await factory.find(request_id, services.now()) if error.run_may_exist else None
         if found is None:
@@ -139,9 +150,14 @@ async def _find_or_start(
 
 
 async def _leased(
-    services: Services, message: BackupRequest, sources: Sequence[BlobState], request_id: str, *, redelivered: bool
+    services: Services,
+    factory: DataFactory,
+    message: BackupRequest,
+    sources: Sequence[BlobState],
+    request_id: str,
+    *,
+    redelivered: bool,
 ) -> Ended:
-    factory = _factory(services)
     ended = Ended()
     if redelivered:
         # An earlier delivery's leases are over, so what its run copied is not trusted.
@@ -166,7 +182,7 @@ async def _leased(
         if not leases:
             return ended
         held = [source for source, _ in leases]
-        started = await _find_or_start(services, message.container, held, request_id, redelivered=False)
+        started = await _find_or_start(services, factory, message.container, held, request_id, redelivered=False)
         run = await _wait(services, factory, started)
         trusted = [source.version for source, lease in leases if not lease.lost.is_set()]
         settled = await _settle(services, message.container, trusted, request_id, run)
@@ -188,7 +204,7 @@ async def _wait(services: Services, factory: DataFactory, started: Run) -> Run |
         while run is not None and not run.ended:
             if services.now() >= deadline:
                 await factory.cancel(run.run_id)
-                return Run(run.run_id, "Cancelled", f"not ended after {minutes:g} minutes", run.parameters)
+                return Run(run.run_id, "Cancelled", f"not ended after {minutes:g} minutes")
             await asyncio.sleep(services.settings.adf_poll_seconds)
             try:
                 run = await factory.run(run.run_id)
@@ -242,7 +258,7 @@ async def _settle_one(services: Services, container: str, version: Version, requ
             raise CopyUnverified(f"{version.name}: run {run.run_id} left no whole copy of it")
         target = await target_of(services, container, live)
         try:
-            await copy_block_blob(storage.account, STAGING_CONTAINER, staged, live, target)
+            await copy_staged(storage.account, staged, live, target)
         except BackupExists:
             log.info("%s/%s is there already: comparing", target.container, target.name)
         await verify(services, live, target)
@@ -260,9 +276,3 @@ async def _discard(services: Services, version: Version, request_id: str) -> Non
 def staged_name(request_id: str, version: Version) -> str:
     """Where a run puts its copy of a version: apart for each request, plain whatever the blob's name is."""
     return f"{request_id}/{sha256(f'{version.name}/{version.etag}'.encode()).hexdigest()[:40]}"
-
-
-def _factory(services: Services) -> DataFactory:
-    if services.data_factory is None:
-        raise DataFactoryFailed("a request is at Data Factory, but SNAPKEEP_ENGINE is server: set it to auto again")
-    return services.data_factory

@@ -20,7 +20,7 @@ def stored_names() -> list[str]:
 
 
 def expected_name(name: str, etag: str) -> str:
-    """The backup's name after DESIGN §4, as a pattern: the time is the service's."""
+    """The backup's name by the README (How the pieces fit), as a pattern: the time is the service's."""
     extension = "" if (found := posixpath.splitext(name)[1]) == "." else found
     # As the service counts: UTF-16 units, and path segments.
     units = len(f"{name}/20261120T140533Z-{etag}{extension}".encode("utf-16-le")) // 2

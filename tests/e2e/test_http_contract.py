@@ -1,4 +1,4 @@
-"""`protect` over HTTP, as DESIGN §2 promises it: parameters, answers, statuses, keys."""
+"""`protect` over HTTP, as the README promises it (Calling `protect`): parameters, answers, statuses, keys."""
 
 from uuid import uuid4
 

@@ -31,8 +31,10 @@ Event = dict[str, Any]
 
 # A host as a process of its own, for what only a process shows: kill -9, signals, exit codes.
 RUN_HOST = """
-import asyncio, json, pathlib, sys
+import asyncio, json, logging, pathlib, sys
 from local.host import HostOptions, run_host
+logging.basicConfig(level=logging.INFO)
+logging.getLogger("azure").setLevel(logging.WARNING)
 options = HostOptions(pathlib.Path(sys.argv[1]), port=0, **json.loads(sys.argv[2]))
 asyncio.run(run_host(options, lambda host: print(json.dumps([host.url, host.master_key]), flush=True)))
 """

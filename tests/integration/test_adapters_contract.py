@@ -211,7 +211,8 @@ async def test_a_backup_container_is_made_once_by_any_number_of_instances(
     instances = [open_services() for _ in range(4)]
     await asyncio.gather(*(each.backup.ensure_container(name) for each in instances for _ in range(3)))
     assert await backups.exists()
-    assert await instances[0].backup.was_there(name)
+    with pytest.raises(BackupContainerGone):
+        await instances[0].backup.check_not_gone(name)
     await backups.delete_container()
     instances[0].backup.forget(name)
     with pytest.raises(BackupContainerGone, match=name):
@@ -227,7 +228,8 @@ async def test_a_backup_container_whose_creation_was_not_answered_is_there_and_k
     lost = blob_proxy.add(Rule(lose_answer(), method="PUT", target=creation, times=1))
     await services.backup.ensure_container(backups.container_name)
     assert lost.hits == 1
-    assert await services.backup.was_there(backups.container_name)
+    with pytest.raises(BackupContainerGone):
+        await services.backup.check_not_gone(backups.container_name)
 
 
 async def test_a_staged_blob_is_discarded_only_while_it_is_that_one(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import BlobBlock, ContentSettings, StandardBlobTier
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+from azure.storage.blob.aio import ContainerClient
 
 from local.gateway.messages import Request, Response
 from shared.errors import MessageError
@@ -327,7 +327,7 @@ async def test_a_request_for_a_version_that_is_nowhere_costs_no_second_backup_of
 
 
 async def test_a_version_that_is_gone_without_a_snapshot_is_recorded_as_lost(
-    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+    services: Services, container: ContainerClient, reader: QueueReader
 ) -> None:
     blob = await container.upload_blob("a b", b"1")
     await container.upload_blob("other", b"2")
@@ -623,7 +623,7 @@ async def test_a_blob_that_changes_all_the_time_still_gets_backups_of_what_it_wa
 
 
 async def test_nothing_secret_and_no_address_stands_in_a_message(
-    services: Services, container: ContainerClient, reader: QueueReader, environment: dict[str, str]
+    services: Services, container: ContainerClient, reader: QueueReader
 ) -> None:
     await container.upload_blob("a", b"1")
     await run_protect(services, container)
@@ -634,11 +634,7 @@ async def test_nothing_secret_and_no_address_stands_in_a_message(
 
 
 async def test_the_names_of_versions_are_told_apart_when_a_blob_is_written_twice_in_a_second(
-    services: Services,
-    container: ContainerClient,
-    backups: ContainerClient,
-    backup_account: BlobServiceClient,
-    reader: QueueReader,
+    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
 ) -> None:
     for number in range(5):
         await container.upload_blob("fast", str(number).encode(), overwrite=True)

@@ -70,7 +70,7 @@ async def adf_proxy(stack: Ready) -> AsyncIterator[FaultProxy]:
         yield proxy
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 async def staging(backup_account: BlobServiceClient) -> AsyncIterator[ContainerClient]:
     """The staging container, in which no test may leave anything."""
     client = backup_account.get_container_client(STAGING_CONTAINER)
@@ -88,7 +88,6 @@ async def test_one_run_copies_all_blobs_of_a_message(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -115,7 +114,6 @@ async def test_the_engine_auto_splits_a_message_by_size(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -133,7 +131,6 @@ async def test_what_data_factory_cannot_copy_goes_by_the_blob_service(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -157,7 +154,6 @@ async def test_every_hard_name_goes_through_the_pipeline_as_plain_text(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -180,7 +176,6 @@ async def test_the_function_does_not_wait_for_the_run(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -204,7 +199,6 @@ async def test_a_throttled_start_is_tried_again_after_the_time_that_was_asked_fo
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -223,7 +217,6 @@ async def test_a_throttled_start_is_tried_again_after_the_time_that_was_asked_fo
 async def test_being_throttled_uses_up_no_attempt(
     open_services: OpenServices,
     container: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -242,7 +235,6 @@ async def test_a_start_whose_answer_is_lost_is_found_and_not_repeated(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -260,7 +252,6 @@ async def test_a_start_that_can_be_found_only_later_does_no_harm(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -272,10 +263,10 @@ async def test_a_start_that_can_be_found_only_later_does_no_harm(
     await reader.drain(services)
     assert await assert_protected(container, backups) == 1
     assert await reader.poison() == []
-    await discard_of_lost_runs(services, container, stand_in)
+    await discard_of_lost_runs(services, stand_in)
 
 
-async def discard_of_lost_runs(services: Services, container: ContainerClient, stand_in: StandIn) -> None:
+async def discard_of_lost_runs(services: Services, stand_in: StandIn) -> None:
     """What a run that nobody knows of staged is swept away by `reconcile` days later; here at once."""
     await stand_in.until_all_runs_have_ended()
     await services.backup.sweep_staging("9999-12-31T00:00:00Z")
@@ -285,7 +276,6 @@ async def test_a_redelivered_message_goes_on_with_the_run_that_it_started(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     queue_proxy: FaultProxy,
     environment: dict[str, str],
     reader: QueueReader,
@@ -306,7 +296,6 @@ async def test_the_blobs_of_a_failed_run_are_requested_again(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -323,7 +312,6 @@ async def test_the_blobs_of_a_failed_run_are_requested_again(
 async def test_a_blob_whose_runs_keep_failing_ends_in_the_poison_queue_with_the_reason(
     open_services: OpenServices,
     container: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -342,7 +330,6 @@ async def test_a_run_that_does_not_end_is_cancelled_after_the_deadline_and_its_b
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -371,7 +358,6 @@ async def test_a_run_that_vanished_from_the_history_is_made_up_for(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -387,14 +373,13 @@ async def test_a_run_that_vanished_from_the_history_is_made_up_for(
     await reader.drain(services)
     assert await assert_protected(container, backups) == 1
     assert await reader.poison() == []
-    await discard_of_lost_runs(services, container, stand_in)
+    await discard_of_lost_runs(services, stand_in)
 
 
 async def test_a_blob_that_fails_in_a_run_is_requested_again_alone(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -422,7 +407,6 @@ async def test_a_source_that_changes_under_the_copy_leaves_nothing_wrong_under_t
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -446,7 +430,6 @@ async def test_an_unsnapshotted_version_that_changes_under_the_copy_is_never_con
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -497,7 +480,6 @@ async def test_an_outage_of_data_factory_is_survived_by_a_run_that_is_on_its_way
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     adf_proxy: FaultProxy,
     reader: QueueReader,
     stand_in: StandIn,
@@ -522,7 +504,6 @@ async def test_no_second_copy_is_made_of_a_version_that_was_backed_up_meanwhile(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -548,10 +529,8 @@ async def test_no_second_copy_is_made_of_a_version_that_was_backed_up_meanwhile(
 async def test_the_message_of_a_run_holds_no_secret_and_no_address(
     open_services: OpenServices,
     container: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
-    stack: Ready,
 ) -> None:
     await container.upload_blob("a", b"1")
     services = open_services(**ADF)
@@ -569,7 +548,6 @@ async def test_with_a_lease_writers_are_locked_out_and_readers_are_not_until_the
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -598,9 +576,7 @@ async def test_a_lease_of_somebody_else_is_never_broken_and_the_blob_is_tried_ag
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
-    stand_in: StandIn,
 ) -> None:
     held = await container.upload_blob("held", b"1")
     await container.upload_blob("free", b"2")
@@ -620,9 +596,7 @@ async def test_a_lease_of_somebody_else_is_never_broken_and_the_blob_is_tried_ag
 async def test_a_lease_that_is_never_given_back_ends_in_the_poison_queue(
     open_services: OpenServices,
     container: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
-    stand_in: StandIn,
 ) -> None:
     blob = await container.upload_blob("held", b"1")
     theirs = await blob.acquire_lease()
@@ -638,7 +612,6 @@ async def test_a_copy_whose_lease_was_lost_is_not_trusted(
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
     monkeypatch: pytest.MonkeyPatch,
@@ -669,7 +642,6 @@ async def break_lease(blob: BlobClient) -> None:
 async def test_every_lease_is_given_back_when_the_run_fails_and_when_it_cannot_be_started(
     open_services: OpenServices,
     container: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
     adf_proxy: FaultProxy,
@@ -693,7 +665,6 @@ async def test_every_lease_is_given_back_and_the_run_cancelled_when_the_app_is_s
     open_services: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     reader: QueueReader,
     stand_in: StandIn,
 ) -> None:
@@ -717,7 +688,6 @@ async def test_a_source_that_changed_before_its_lease_was_had_is_copied_from_its
     open_behind_proxies: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     blob_proxy: FaultProxy,
     reader: QueueReader,
     stand_in: StandIn,
@@ -740,10 +710,8 @@ async def test_a_lease_whose_answer_is_lost_is_finite_and_the_blob_is_tried_agai
     open_behind_proxies: OpenServices,
     container: ContainerClient,
     backups: ContainerClient,
-    staging: ContainerClient,
     blob_proxy: FaultProxy,
     reader: QueueReader,
-    stand_in: StandIn,
 ) -> None:
     blob = await container.upload_blob("a", b"1")
     services = open_behind_proxies(**LEASED)

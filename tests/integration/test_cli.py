@@ -74,6 +74,14 @@ def test_wrong_settings_exit_with_2_and_one_message(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
+def test_a_settings_file_that_cannot_be_used_exits_with_2_and_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"Values": {"SNAPKEEP_CONCURRENCY": 8}}')
+    run = snapkeep("reconcile", "--settings", path)
+    assert run.returncode == 2
+    assert run.stderr == f"error: {path}: Values must be strings; not so: SNAPKEEP_CONCURRENCY\n"
+
+
 @pytest.mark.parametrize("refused", ["$logs", "snapkeep-state", "UPPER"])
 def test_a_container_that_may_not_be_protected_exits_with_2(refused: str, settings_file: Path) -> None:
     run = snapkeep("protect", refused, "--settings", settings_file)

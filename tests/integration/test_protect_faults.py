@@ -14,7 +14,8 @@ from azure.storage.blob.aio import ContainerClient
 
 from local.gateway.messages import Headers, Request, Response, make_response
 from shared.errors import ContainerNotFound
-from shared.operations.protect import MAX_FAILED, MAX_LOOKS, Protected, protect
+from shared.operations.filling import MAX_LOOKS
+from shared.operations.protect import MAX_FAILED, Protected, protect
 from shared.services import Services
 from shared.web import answer as http_answer
 from tests.conftest import OpenServices

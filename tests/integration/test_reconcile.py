@@ -10,11 +10,12 @@ from uuid import uuid4
 
 import pytest
 from azure.storage.blob import StandardBlobTier
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient, ContainerClient
 
 from local.gateway.messages import Headers, Request, Response, make_response
-from shared.containers import STAGING_CONTAINER, backup_container
-from shared.errors import AlreadyRunning
+from shared.adapters import leases
+from shared.containers import STAGING_CONTAINER, STATE_CONTAINER, backup_container
+from shared.errors import AlreadyRunning, LeaseUnavailable
 from shared.operations.protect import protect
 from shared.operations.reconcile import CHECKPOINT, reconcile
 from shared.services import Services
@@ -199,11 +200,7 @@ async def test_a_run_that_is_out_of_time_saves_where_it_is_and_is_gone_on_with(
 
 
 async def test_a_checkpoint_outlives_a_restart_and_a_container_that_was_done_is_not_done_again(
-    open_services: OpenServices,
-    open_behind_proxies: OpenServices,
-    source_account: BlobServiceClient,
-    blob_proxy: FaultProxy,
-    reader: QueueReader,
+    open_behind_proxies: OpenServices, source_account: BlobServiceClient, blob_proxy: FaultProxy
 ) -> None:
     family = f"family-{uuid4().hex[:8]}"
     for number in range(3):
@@ -223,11 +220,7 @@ async def test_a_checkpoint_outlives_a_restart_and_a_container_that_was_done_is_
 
 
 async def test_a_failing_container_is_named_and_does_not_stop_the_others(
-    open_behind_proxies: OpenServices,
-    source_account: BlobServiceClient,
-    backup_account: BlobServiceClient,
-    blob_proxy: FaultProxy,
-    reader: QueueReader,
+    open_behind_proxies: OpenServices, source_account: BlobServiceClient, blob_proxy: FaultProxy, reader: QueueReader
 ) -> None:
     family = f"family-{uuid4().hex[:8]}"
     for name in ("bad", "good"):
@@ -278,8 +271,34 @@ async def test_one_run_at_a_time_and_a_second_says_so(
     assert (await run(open_services()))["complete"]
 
 
+async def test_a_run_that_loses_its_lock_ends_and_writes_nothing_where_another_may_write(
+    open_behind_proxies: OpenServices,
+    backup_account: BlobServiceClient,
+    container: ContainerClient,
+    blob_proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    await container.upload_blob("a", b"1")
+    services = open_behind_proxies()
+    before = await services.state.read("reports/latest.json")
+    go_on = asyncio.Event()
+    held = blob_proxy.add(Rule(hold(go_on), target=re.compile(rf"/source/{container.container_name}.*comp=list")))
+    running = asyncio.create_task(run(services))
+    await until(lambda: held.hits == 1)
+    lock = backup_account.get_blob_client(STATE_CONTAINER, "locks/reconcile")
+    await BlobLeaseClient(lock).break_lease(lease_break_period=0)
+    await until(lambda: "renew the lease of locks/reconcile" in caplog.text)
+    go_on.set()
+    with pytest.raises(LeaseUnavailable, match="lost its lock"):
+        await running
+    assert await services.state.read("reports/latest.json") == before
+    assert await services.state.read(CHECKPOINT) is None
+
+
 async def test_the_report_holds_every_count_and_reason_and_stands_as_latest(
-    open_services: OpenServices, container: ContainerClient, reader: QueueReader
+    open_services: OpenServices, container: ContainerClient
 ) -> None:
     clock = [datetime.now(UTC)]
     services = open_services(now=lambda: clock[0])
@@ -305,6 +324,7 @@ async def test_the_report_holds_every_count_and_reason_and_stands_as_latest(
         "backups_requested": 1,
         "vanished": 0,
         "unprotectable_by_reason": {"refused name": 1, "archived": 1},
+        "failed_count": 0,
         "failed": [],
         "oldest_unprotected": f"{oldest:%Y-%m-%dT%H:%M:%SZ}",
         "oldest_unprotected_seconds": int((clock[0] - oldest).total_seconds()),
@@ -384,7 +404,7 @@ async def test_an_archived_version_is_backed_up_once_it_is_rehydrated(
 
 
 async def test_a_foreign_blob_under_a_backups_name_is_reported_and_not_counted_as_protected(
-    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+    services: Services, container: ContainerClient, backups: ContainerClient
 ) -> None:
     await container.upload_blob("a", b"1")
     [source] = await entries(container)
@@ -474,7 +494,7 @@ async def test_system_containers_are_left_out(
 
 
 async def test_what_runs_left_in_the_staging_container_is_swept_away_after_days(
-    open_services: OpenServices, container: ContainerClient, backup_account: BlobServiceClient
+    open_services: OpenServices, backup_account: BlobServiceClient
 ) -> None:
     clock = [datetime.now(UTC)]
     services = open_services(SNAPKEEP_ENGINE="adf", now=lambda: clock[0])

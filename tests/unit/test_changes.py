@@ -58,16 +58,16 @@ class TestOneBlob:
     def test_a_blob_that_is_gone_is_not_changed(self) -> None:
         only_snapshots = group(entry(snapshot=1), entry(snapshot=2))
         assert changed(only_snapshots) is None
-        assert not only_snapshots.is_blob
+        assert only_snapshots.blob is None
 
     def test_a_directory_is_no_blob_and_never_changed(self) -> None:
         directory = group(entry(directory=True))
         assert changed(directory) is None
-        assert not directory.is_blob
+        assert directory.blob is None
 
     def test_an_empty_blob_is_a_blob(self) -> None:
         empty = group(entry()._replace(size=0))
-        assert empty.is_blob
+        assert empty.blob is empty.live
         assert changed(empty) == Version("a", "E1", NOW, 0)
 
 

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.decisions.backups import UNFINISHED_PAGE_BYTES
 from shared.decisions.changes import Group
-from shared.decisions.coverage import UNFINISHED_PAGE_BYTES, BackupFact, Coverage, coverage
+from shared.decisions.coverage import Coverage, coverage
 from shared.decisions.names import backup_name
-from shared.model import Entry, Reason, Version
+from shared.model import Entry, IndexedBlob, Reason, Version
 from tests.names import REFUSED_NAMES
 
 MD5, OTHER_MD5 = "1B2M2Y8AsgTpgAmY7PhCfg==", "CY9rzUYh03PK3k6DJie09g=="
-Backups = dict[str, BackupFact]
+Backups = dict[str, IndexedBlob]
 
 
 def entry(number: int = 1, snapshot: str | None = None, **changes: Any) -> Entry:
@@ -29,16 +30,19 @@ def group(live: Entry | None, *snapshots: Entry) -> Group:
 
 
 def backed_up(*entries: Entry) -> Backups:
-    return {backup_name(one.version): BackupFact(one.size, one.md5, one.blob_type) for one in entries}
+    made = Backups()
+    for one in entries:
+        made |= fact(one)
+    return made
 
 
 def covered(of: Group, backups: Backups, history: Literal["all", "current"] = "all") -> Coverage:
-    return coverage(of, backups.get, history)
+    return coverage(of, backups, history)
 
 
-def fact(of: Entry, **changes: object) -> Backups:
-    values: dict[str, object] = {"size": of.size, "md5": of.md5, "blob_type": of.blob_type} | changes
-    return {backup_name(of.version): BackupFact(**values)}  # type: ignore[arg-type]  # tests mix types on purpose
+def fact(of: Entry, **changes: Any) -> Backups:
+    name = backup_name(of.version)
+    return {name: IndexedBlob(name, of.size, of.md5, of.blob_type, "2026-11-20T15:00:00Z")._replace(**changes)}
 
 
 LIVE = entry(3)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.listing import next_marker, parse
+from shared.adapters.listing_page import next_marker, parse
 from shared.errors import StorageFailed
 from shared.model import Entry
 from tests.names import HARD_NAMES

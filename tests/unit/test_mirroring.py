@@ -22,8 +22,7 @@ from shared.decisions.mirroring import (
     sas_warning,
 )
 from shared.decisions.names import backup_name
-from shared.index import IndexedBlob
-from shared.model import Entry, Version
+from shared.model import Entry, IndexedBlob, Version
 from shared.settings import Settings, SyncPair
 from tests.names import HARD_NAMES, REFUSED_NAMES
 

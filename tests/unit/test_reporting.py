@@ -36,12 +36,12 @@ class TestOneContainer:
         assert report.unprotectable == [
             {"name": "a", "etag": "E1", "last_modified": EARLIER, "reason": "archived", "detail": "in the archive tier"}
         ]
-        assert report.as_json(NOW)["oldest_unprotected_seconds"] == 24 * 3600
+        assert report.to_json(NOW)["oldest_unprotected_seconds"] == 24 * 3600
 
     def test_without_anything_unprotected_there_is_no_age(self) -> None:
         report = ContainerReport("raw")
         report.add(Coverage(versions=1, protected=1))
-        assert report.as_json(NOW)["oldest_unprotected_seconds"] is None
+        assert report.to_json(NOW)["oldest_unprotected_seconds"] is None
 
     def test_it_names_no_more_than_a_reader_can_bear_and_counts_all(self) -> None:
         report = ContainerReport("raw")
@@ -54,14 +54,14 @@ class TestOneContainer:
     def test_it_knows_which_versions_it_names(self) -> None:
         report = ContainerReport("raw")
         report.add_unprotectable(archived("a"))
-        assert report.names(version("a"))
-        assert not report.names(version("a", "E2"))
-        assert not report.names(version("b"))
+        assert report.lists(version("a"))
+        assert not report.lists(version("a", "E2"))
+        assert not report.lists(version("b"))
 
     def test_a_checkpoint_can_hold_it(self) -> None:
         report = ContainerReport("raw", blobs=2)
         report.add(Coverage(versions=1, unprotectable=(archived("é😀\n"),), oldest_unprotected=EARLIER))
-        values = json.loads(json.dumps(report.as_json(NOW)))
+        values = json.loads(json.dumps(report.to_json(NOW)))
         values.pop("oldest_unprotected_seconds")
         assert ContainerReport(**values) == report
 
@@ -98,8 +98,8 @@ class TestWholeReport:
                 "unprotectable": 1,
             },
         }
-        assert report["containers"] == [one.as_json(NOW), other.as_json(NOW)]
-        assert set(one.as_json(NOW)) >= {
+        assert report["containers"] == [one.to_json(NOW), other.to_json(NOW)]
+        assert set(one.to_json(NOW)) >= {
             "container",
             "blobs",
             "versions",

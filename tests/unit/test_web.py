@@ -151,7 +151,7 @@ def outcome(call: func.HttpRequest) -> ProtectCall | func.HttpResponse:
     try:
         return protect_call(call)
     except SnapkeepError as error:
-        return web.refusal(error)
+        return web.error_answer(error)
 
 
 class TestAnything:
@@ -222,4 +222,4 @@ class TestAnswers:
         ids=lambda value: type(value).__name__,
     )
     def test_a_refusal_has_the_status_of_its_error(self, error: SnapkeepError, status: int) -> None:
-        assert answered(web.refusal(error)) == (status, {"error": {"code": error.code, "message": "x"}})
+        assert answered(web.error_answer(error)) == (status, {"error": {"code": error.code, "message": "x"}})
