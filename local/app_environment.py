@@ -65,8 +65,8 @@ def app_environment(
     """What the app sees. The services' connections win, then `current`, `local_settings` (in the order that
     `func` has too), and last the defaults.
     """
-    given = {**local_settings, **current}
     defaults = {**BINDING_DEFAULTS, "AZCOPY_PATH": str(azcopy)}
+    given = {name: value for name, value in {**local_settings, **current}.items() if value or name not in defaults}
     if services is None:
         return {**defaults, **given}
     connections = {

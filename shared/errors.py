@@ -9,20 +9,36 @@ from typing import Any
 
 from shared.model import Reason
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+
+def printable(text: str) -> str:
+    """The text on one line, without what moves a terminal's cursor: names of blobs may hold anything."""
+    return text.translate(_CONTROLS)
+
 
 class SnapkeepError(Exception):
-    """An error whose message is written for the user: what is wrong, and what to do."""
+    """An error whose message is written for the user: what is wrong, and what to do; on one line."""
 
     code = "Failed"
     http_status = 500
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
 
 class SettingsError(SnapkeepError):
-    """One or more settings are missing or malformed; the message names every one of them."""
+    """One or more settings are missing or malformed; the message names every one of them, one a line."""
 
     code = "BadSettings"
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
 
 
 class BadParameter(SnapkeepError):
@@ -69,6 +85,10 @@ class DataFactoryFailed(SnapkeepError):
     def __init__(self, message: str, *, run_may_exist: bool = False) -> None:
         super().__init__(message)
         self.run_may_exist = run_may_exist
+
+
+class ServiceUnavailable(StorageFailed):
+    """The storage service did not answer, was too busy, or failed by itself: nothing is wrong with what was asked."""
 
 
 class AlreadyRunning(SnapkeepError):

@@ -46,7 +46,7 @@ def protect_call(request: func.HttpRequest) -> ProtectCall:
     if not given.get("container"):
         raise BadParameter("container: missing; name the container to protect")
     prefix = given.get("prefix", "")
-    if len(prefix) > 1024 or not _is_text(prefix):
+    if len(prefix) > 1024 or "\0" in prefix or not _is_text(prefix):
         raise BadParameter("prefix: expects at most 1,024 characters of text")
     return ProtectCall(given["container"], prefix, given.get("continuation") or None)
 

@@ -159,7 +159,8 @@ def _match(endpoint: _Endpoint, request: web.Request) -> re.Match[str] | None:
 
 
 def _refusal(status: HTTPStatus, reason: str) -> web.Response:
-    return web.json_response({"reason": reason}, status=status)
+    # The platform answers without a body; one in the app's own form tells a person why.
+    return web.json_response({"error": {"code": status.phrase.replace(" ", ""), "message": reason}}, status=status)
 
 
 def _response(answer: Datum) -> web.Response:

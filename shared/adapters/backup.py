@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob.aio import ContainerClient
 
 from shared.adapters.accounts import Account
 from shared.adapters.listing import Listing, Page
 from shared.adapters.properties import blob_state
 from shared.adapters.state import State
 from shared.adapters.translate import azure_errors
-from shared.containers import STAGING_CONTAINER
-from shared.errors import BackupContainerGone, BlobChanged, BlobGone, ContainerNotFound
+from shared.containers import BACKUP_SUFFIX, STAGING_CONTAINER
+from shared.errors import BackupContainerGone, BlobChanged, BlobGone, ContainerNotFound, SnapkeepError
 from shared.model import BlobState, Version
+
+log = logging.getLogger(__name__)
 
 
 class BackupStorage:
@@ -40,11 +44,14 @@ class BackupStorage:
         except (BlobGone, ContainerNotFound):
             return None
 
-    async def ensure_container(self, container: str) -> None:
+    async def ensure_container(self, container: str, versions_of: str | None = None) -> None:
         """Creates the container on first need, and never a second time.
 
         That it existed once is marked in the state, after it was created: a crash between the two
         only lets the next call find it there.
+
+        Args:
+            versions_of: the source container whose blobs' versions it holds; None for a mirror.
 
         Raises:
             BackupContainerGone: it existed, and somebody deleted it.
@@ -53,17 +60,28 @@ class BackupStorage:
             if container in self._ready:
                 return
             mark = _mark(container)
-            known = await self._state.read(mark) is not None
+            known = await self._state.read(mark)
             client = self.account.service.get_container_client(container)
             with azure_errors(f"create {container}"):
                 if not await client.exists():
-                    if known:
+                    if known is not None:
                         raise _gone(container)
-                    with contextlib.suppress(ResourceExistsError):  # another instance was quicker
-                        await client.create_container()
-            if not known:
-                await self._state.write(mark, {"container": container})
+                    await _create(client)
+            if known is None or (versions_of is not None and known.get("versions_of") is None):
+                await self._state.write(mark, {"container": container, "versions_of": versions_of})
             self._ready.add(container)
+
+    async def marked_sources(self, missing_from: set[str]) -> set[str]:
+        """Source containers that have backups of versions, but are not among these that exist."""
+        found = set()
+        for name in await self._state.names("containers/"):
+            source = name.removeprefix("containers/").removesuffix(f"{BACKUP_SUFFIX}.json")
+            if source in missing_from:
+                continue
+            mark = await self._state.read(name)
+            if mark is not None and mark.get("versions_of") is not None:
+                found.add(str(mark["versions_of"]))
+        return found - missing_from
 
     async def check_not_gone(self, container: str) -> None:
         """Tells a missing container that was never needed from one that was deleted.
@@ -81,9 +99,9 @@ class BackupStorage:
     async def ensure_staging(self) -> None:
         """Creates the staging container when it is missing: it holds nothing that must outlive a copy."""
         client = self.account.service.get_container_client(STAGING_CONTAINER)
-        with azure_errors(f"create {STAGING_CONTAINER}"), contextlib.suppress(ResourceExistsError):
+        with azure_errors(f"create {STAGING_CONTAINER}"):
             if not await client.exists():
-                await client.create_container()
+                await _create(client)
 
     async def discard_staged(self, staged: Version) -> None:
         """Deletes a blob of the staging container, if it is still that one. Nothing else is deleted by this class."""
@@ -105,11 +123,26 @@ class BackupStorage:
                 async for page in pages:
                     for entry in page.entries:
                         if entry.last_modified < older_than:
-                            await self.discard_staged(entry.version)
+                            await self._sweep(entry.version)
+
+    async def _sweep(self, staged: Version) -> None:
+        try:
+            await self.discard_staged(staged)
+        except SnapkeepError as error:
+            log.warning("%s; it is left to the next sweep", error)
 
     async def close(self) -> None:
         await self._listing.close()
         await self.account.close()
+
+
+async def _create(client: ContainerClient) -> None:
+    try:
+        await client.create_container()
+    except ResourceExistsError as error:
+        # Another instance was quicker; but one that is being deleted also "exists", for the SDK.
+        if getattr(error, "error_code", None) != "ContainerAlreadyExists":
+            raise
 
 
 def _mark(container: str) -> str:

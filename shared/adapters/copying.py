@@ -5,7 +5,6 @@ What is read is conditional on the source's ETag, and what makes the backup appe
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,15 +135,15 @@ async def _stage_blocks(
     size = source.version.size
     block_bytes = max(BLOCK_BYTES, -(-size // MAX_BLOCKS))
     spans = [(offset, min(block_bytes, size - offset)) for offset in range(0, size, block_bytes)]
-    staged = await _staged_blocks(client, source) if len(spans) > 1 else {}
+    staged = await _staged_blocks(client, source) if len(spans) > 1 else set()
 
-    async def stage(block: tuple[int, tuple[int, int]]) -> None:
-        number, (offset, length) = block
-        if staged.get(_block_id(number)) == length:
+    async def stage(block: tuple[int, int]) -> None:
+        offset, length = block
+        if _block_id(offset, length) in staged:
             return
         with azure_errors(f"copy {container}/{source.version.name} from byte {offset}"):
             await client.stage_block_from_url(
-                _block_id(number),
+                _block_id(offset, length),
                 url,
                 source_offset=offset,
                 source_length=length,
@@ -153,17 +152,17 @@ async def _stage_blocks(
                 **_optional(source_authorization=authorization),
             )
 
-    await for_each(enumerate(spans), stage, PARALLEL_BLOCKS)
-    return [BlobBlock(_block_id(number)) for number in range(len(spans))]
+    await for_each(spans, stage, PARALLEL_BLOCKS)
+    return [BlobBlock(_block_id(*span)) for span in spans]
 
 
-async def _staged_blocks(client: BlobClient, source: BlobState) -> dict[str, int]:
+async def _staged_blocks(client: BlobClient, source: BlobState) -> set[str]:
     with azure_errors(f"list the staged blocks of {source.version.name}"):
         try:
             _, uncommitted = await client.get_block_list("uncommitted")
         except ResourceNotFoundError:
-            return {}
-        return {block.id: block.size for block in uncommitted}
+            return set()
+        return {block.id for block in uncommitted}
 
 
 async def _blocks(origin: SourceStorage, container: str, source: BlobState, target: Target) -> None:
@@ -174,9 +173,9 @@ async def _blocks(origin: SourceStorage, container: str, source: BlobState, targ
     blocks: list[BlobBlock] = []
     for offset in range(0, size, block_bytes):
         piece = await origin.read(container, source, offset, min(block_bytes, size - offset))
-        blocks.append(BlobBlock(_block_id(len(blocks))))
+        blocks.append(BlobBlock(_block_id(offset, len(piece))))
         with azure_errors(f"copy {container}/{source.version.name} from byte {offset}"):
-            await client.stage_block(blocks[-1].id, piece)
+            await client.stage_block(blocks[-1].id, piece, validate_content=True)
     await _commit(client, blocks, source, target)
 
 
@@ -195,11 +194,12 @@ async def _append(origin: SourceStorage, container: str, source: BlobState, targ
                 **_optional(tags=target.tags or None),
             )
     written = unfinished.size if unfinished else 0
+    piece_bytes = max(PIECE_BYTES, -(-size // MAX_BLOCKS))
     while written < size:
-        piece = await origin.read(container, source, written, min(PIECE_BYTES, size - written))
+        piece = await origin.read(container, source, written, min(piece_bytes, size - written))
         with azure_errors(doing):
             # The position makes it impossible that a repeated or a parallel attempt appends twice.
-            await client.append_block(piece, appendpos_condition=written)
+            await client.append_block(piece, appendpos_condition=written, validate_content=True)
         written += len(piece)
 
 
@@ -207,12 +207,14 @@ async def _pages(origin: SourceStorage, container: str, source: BlobState, targe
     """Writes a page blob that is a little too large until all of its pages are in, and then has its size.
 
     So a backup of the right size is a whole one, here as everywhere, and one that a crash left
-    behind is gone on with: the same pages are written again. Each write is conditional on the one
-    before, so that of two attempts at once only one goes on, and none touches a finished backup.
+    behind is gone on with after the last of its pages: they are written in order. Each write is
+    conditional on the one before, so that of two attempts at once only one goes on, and none
+    touches a finished backup.
     """
     client = target.account.blob(target.container, target.name)
     size = source.version.size
     doing = f"copy {container}/{source.version.name}"
+    written_to = 0
     unfinished = await _unfinished(client, target)
     if unfinished is None:
         with azure_errors(doing, write_once=True):
@@ -228,17 +230,30 @@ async def _pages(origin: SourceStorage, container: str, source: BlobState, targe
         return  # another attempt has just finished it
     else:
         etag = str(unfinished.etag)
+        written_to = await _written_to(client, target)
     # Of an empty page blob the service lists no ranges, and answers 416.
     for start, length in await origin.page_ranges(container, source) if size else []:
-        for offset in range(start, start + length, PIECE_BYTES):
+        for offset in range(max(start, written_to), start + length, PIECE_BYTES):
             piece = await origin.read(container, source, offset, min(PIECE_BYTES, start + length - offset))
             with azure_errors(doing):
                 written = await client.upload_page(
-                    piece, offset, len(piece), etag=etag, match_condition=MatchConditions.IfNotModified
+                    piece,
+                    offset,
+                    len(piece),
+                    etag=etag,
+                    match_condition=MatchConditions.IfNotModified,
+                    validate_content=True,
                 )
                 etag = str(written["etag"])
     with azure_errors(doing):
         await client.resize_blob(size, etag=etag, match_condition=MatchConditions.IfNotModified)
+
+
+async def _written_to(client: BlobClient, target: Target) -> int:
+    """Up to which byte an earlier attempt wrote a page blob."""
+    with azure_errors(f"list the pages of {target.container}/{target.name}"):
+        ends = [span.end + 1 async for span in client.list_page_ranges() if span.end is not None and not span.cleared]
+    return max(ends, default=0)
 
 
 async def _unfinished(client: BlobClient, target: Target) -> BlobProperties | None:
@@ -253,8 +268,12 @@ async def _unfinished(client: BlobClient, target: Target) -> BlobProperties | No
     return properties
 
 
-def _block_id(number: int) -> str:
-    return b64encode(f"{number:08d}".encode()).decode()
+def _block_id(offset: int, length: int) -> str:
+    """Says which bytes of the version a block holds, so that one left by any earlier attempt is what it says.
+
+    All ids of a blob have one length, as the service wants it.
+    """
+    return f"{offset:016d}-{length:012d}"
 
 
 def _tier_and_tags(properties: BlobState, target: Target) -> dict[str, Any]:

@@ -54,21 +54,27 @@ async def held(blob: BlobClient, etag: str | None = None) -> AsyncIterator[HeldL
 
 
 async def _renew(client: BlobLeaseClient, lease: HeldLease, name: str) -> None:
-    renewed_at = asyncio.get_running_loop().time()
+    loop = asyncio.get_running_loop()
+    # How long after its last renewal it still counts as held: less than it lasts, since clocks differ.
+    trusted_seconds = LEASE_SECONDS - RENEW_SECONDS
+    renewed_at = loop.time()
     while True:
         await asyncio.sleep(RENEW_SECONDS)
+        begun = loop.time()
         try:
-            with azure_errors(f"renew the lease of {name}"):
-                await client.renew()
-            renewed_at = asyncio.get_running_loop().time()
+            # A call that hangs must not keep the holder in the belief that it still holds the lease.
+            async with asyncio.timeout_at(renewed_at + trusted_seconds):
+                with azure_errors(f"renew the lease of {name}"):
+                    await client.renew()
+            renewed_at = begun
         except StorageFailed as error:
-            # The lease may outlive a short outage; it counts as lost once its time is over.
-            log.warning("%s", error)
-            if asyncio.get_running_loop().time() - renewed_at > LEASE_SECONDS - RENEW_SECONDS:
-                lease.lost.set()
-                return
-        except SnapkeepError as error:
-            log.warning("%s", error)
+            log.warning("%s", error)  # the lease may outlive a short outage
+            if loop.time() < renewed_at + trusted_seconds:
+                continue
+            lease.lost.set()
+            return
+        except (SnapkeepError, TimeoutError) as error:
+            log.warning("the lease of %s is lost: %s", name, error or "its renewal was not answered in time")
             lease.lost.set()
             return
 

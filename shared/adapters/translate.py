@@ -13,6 +13,7 @@ from shared.errors import (
     BlobGone,
     ContainerNotFound,
     LeaseUnavailable,
+    ServiceUnavailable,
     SnapkeepError,
     StorageFailed,
     Unprotectable,
@@ -38,7 +39,7 @@ def azure_errors(doing: str, *, write_once: bool = False) -> Iterator[None]:
     except HttpResponseError as error:
         raise _of_answer(error, doing, write_once) from error
     except AzureError as error:
-        raise StorageFailed(f"{doing}: no answer from the service ({type(error).__name__})") from error
+        raise ServiceUnavailable(f"{doing}: no answer from the service ({type(error).__name__})") from error
 
 
 def _of_answer(error: HttpResponseError, doing: str, write_once: bool) -> SnapkeepError:
@@ -61,6 +62,8 @@ def _of_answer(error: HttpResponseError, doing: str, write_once: bool) -> Snapke
         return BlobGone(text)
     if status in {401, 403}:
         return StorageFailed(f"{text}: the app's identity, key or SAS does not allow this; see README, permissions")
+    if status >= 500 or status == 429:
+        return ServiceUnavailable(text)
     return StorageFailed(text)
 
 

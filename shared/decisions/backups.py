@@ -76,9 +76,18 @@ def same_bytes(copy: BlobState, source: BlobState) -> bool:
     return same_content(copy.version.size, copy.md5, source.version.size, source.md5)
 
 
-def proven_by_md5(copy: BlobState, source: BlobState) -> bool:
-    """Whether size and MD5 prove that the copy is the source: both must hold an MD5."""
-    return copy.md5 is not None and same_bytes(copy, source) and source.md5 is not None
+def proven(copy: BlobState, source: BlobState) -> bool:
+    """Whether a blob that does not claim a version is this source's copy all the same.
+
+    Size and MD5 prove it, where both hold one. So does all of the source's metadata, where that is so
+    much that it leaves no room for the claim: that, under a version's own name, is Snapkeep's copy.
+    """
+    if not same_bytes(copy, source):
+        return False
+    expected = backup_metadata(source)
+    return (copy.md5 is not None and source.md5 is not None) or (
+        SOURCE_ETAG not in expected and copy.metadata == expected
+    )
 
 
 def where_to_copy_from(version: Version, live: BlobState | None, snapshot: BlobState | None) -> CopyFrom | Stale:

@@ -50,6 +50,8 @@ def _name(value: str) -> str:
     refused = refusal(value)
     if refused:
         raise ValueError(refused)
+    if "\0" in value:
+        raise ValueError("holds U+0000, which no name of a blob can")
     value.encode()  # a lone surrogate has no UTF-8 form: UnicodeEncodeError is a ValueError
     return value
 

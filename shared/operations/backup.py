@@ -18,7 +18,7 @@ from shared.decisions.backups import (
     Stale,
     Standing,
     engine,
-    proven_by_md5,
+    proven,
     standing,
     where_to_copy_from,
 )
@@ -127,11 +127,12 @@ async def _each(
 
     async def one(version: Version) -> None:
         try:
-            await copier.protect(version)
-        except Unprotectable as error:
-            outcome.unprotectable += 1
-            log.warning("%s", error)
-            await remember_unprotected(services, message.container, version, error.reason, str(error))
+            try:
+                await copier.protect(version)
+            except Unprotectable as error:
+                outcome.unprotectable += 1
+                log.warning("%s", error)
+                await remember_unprotected(services, message.container, version, error.reason, str(error))
         except SnapkeepError as error:
             log.warning("%s", error)
             outcome.failures.append(Failure(version, str(error)))
@@ -194,7 +195,7 @@ class _Copier:
         if isinstance(where, Stale):
             return await self._stale(version, where.current)
         if verdict is Standing.UNPROVEN and found is not None:
-            if not proven_by_md5(found, where.source):
+            if not proven(found, where.source):
                 raise self._conflict(name)
             self.outcome.already += 1
             return None
@@ -209,14 +210,15 @@ class _Copier:
         return where_to_copy_from(version, live, snapshot)
 
     async def _stale(self, version: Version, current: BlobState | None) -> Version | None:
-        if current is not None:
-            log.info("%s has changed since it was requested: its current version is looked at", version.name)
-            return current.version
+        """Records that this version is gone; what there is now, if anything, is backed up in its place."""
+        fate = "deleted" if current is None else "overwritten"
+        lost = Unprotectable(
+            Reason.LOST, f"{self.container}/{version.name}: {fate}, without a snapshot of it, before it was copied"
+        )
+        log.warning("%s", lost)
+        await remember_unprotected(self.services, self.container, version, lost.reason, str(lost))
         self.outcome.lost += 1
-        detail = "deleted, without a snapshot of it, before it was copied"
-        log.warning("%s/%s: %s", self.container, version.name, detail)
-        await remember_unprotected(self.services, self.container, version, Reason.LOST, detail)
-        return None
+        return None if current is None else current.version
 
     async def _copy(self, source: BlobState, name: str) -> None:
         if source.tier == ARCHIVE:

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 from shared.containers import MAX_CONTAINER_CHARACTERS, backup_container, is_container_name
 from shared.decisions.messages import BackupRequest, requests
-from shared.errors import BadParameter, BlobChanged, BlobGone, ContainerExcluded, SnapkeepError
+from shared.errors import BadParameter, BlobChanged, BlobGone, ContainerExcluded, ServiceUnavailable, SnapkeepError
 from shared.model import Version, second_of
 from shared.parallel import for_each
 from shared.services import Services
 
 MAX_LOOKS = 3
 """How often a blob that changes faster than it is snapshotted is looked at again in one run."""
+
+MAX_OUTAGES = 20
+"""After so many blobs for which the service was not to be had, it is the service and not the blobs."""
 
 PARALLEL_MESSAGES = 4
 
@@ -29,6 +32,7 @@ class Filled:
     requested: int = 0
     vanished: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
+    outages: list[ServiceUnavailable] = field(default_factory=list)
 
 
 def check_container(services: Services, container: str) -> None:
@@ -79,7 +83,11 @@ async def request_backups(services: Services, container: str, versions: Sequence
 async def take_snapshots(
     services: Services, container: str, versions: Sequence[Version], done: Filled
 ) -> list[Version]:
-    """Snapshots these versions, and gives those that changed meanwhile, as they are now."""
+    """Snapshots these versions, and gives those that changed meanwhile, as they are now.
+
+    Raises:
+        ServiceUnavailable: the service failed for so many of them that the rest was not tried.
+    """
     again: list[Version] = []
 
     async def snapshot(version: Version) -> None:
@@ -99,6 +107,10 @@ async def take_snapshots(
         except SnapkeepError as error:
             log.warning("%s", error)
             done.failed.append({"name": version.name, "reason": str(error)})
+            if isinstance(error, ServiceUnavailable):
+                done.outages.append(error)
+                if len(done.outages) >= MAX_OUTAGES:
+                    raise
 
     await for_each(versions, attempt, services.settings.concurrency)
     return again

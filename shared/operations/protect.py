@@ -7,19 +7,23 @@ the next scan still sees the change, and a request that comes twice does no harm
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from shared.decisions.changes import Grouper, changed, essence, unprotectable
+from shared.decisions.changes import Group, Grouper, changed, essence, unprotectable
 from shared.decisions.continuation import Position, from_text, to_text
 from shared.errors import ContainerNotFound, SnapkeepError, StorageFailed
+from shared.model import Version
 from shared.operations.filling import Filled, check_container, fill
 from shared.services import Services
 
 MAX_FAILED = 1000
 """The failures that one answer lists; with more, it ends early and is continued."""
+
+FILLED_AT_ONCE = 500
+"""After so many snapshots the time is looked at: a page of 5,000 new blobs can take half a minute."""
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +73,7 @@ async def protect(
     """
     check_container(services, container)
     start = from_text(continuation, container, prefix) if continuation else Position(container=container, prefix=prefix)
-    answer = Protected(container=container, prefix=prefix, continuation=continuation)
+    answer = Protected(container=container, prefix=prefix, continuation=to_text(start))
     try:
         await _scan(services, start, answer, elapsed)
     except ContainerNotFound:
@@ -94,27 +98,39 @@ async def protect(
 
 async def _scan(services: Services, start: Position, answer: Protected, elapsed: Callable[[], float]) -> None:
     grouper = Grouper(list(start.carry))
+    budget_seconds = services.settings.protect_budget_seconds
     async with aclosing(services.source.pages(start.container, start.prefix, start.marker)) as pages:
         async for page in pages:
             groups = grouper.feed(page.entries)
             if page.next_marker is None:
                 groups += grouper.finish()
-            versions = []
-            for group in groups:
-                answer.scanned += group.blob is not None
-                version = changed(group)
-                refused = unprotectable(group) if version else None
-                if refused:
-                    answer.failed.append({"name": group.name, "reason": refused[1]})
-                elif version:
-                    versions.append(version)
-            answer.changed += len(versions)
-            await fill(services, start.container, versions, answer)
+            versions = _changed(groups, answer)
+            for first in range(0, len(versions), FILLED_AT_ONCE):
+                if first and elapsed() >= budget_seconds:
+                    return  # goes on with this page: what is done of it has its snapshots by now
+                await fill(services, start.container, versions[first : first + FILLED_AT_ONCE], answer)
             if page.next_marker is None:
-                answer.continuation, answer.complete = None, True
+                answer.continuation = None
+                answer.complete = not answer.outages
+                answer.error = answer.outages[0] if answer.outages else None
                 return
             # Only now: what this page brought is requested, so that a caller may go on after it.
             position = start.model_copy(update={"marker": page.next_marker, "carry": essence(grouper.carry)})
             answer.continuation = to_text(position)
-            if elapsed() >= services.settings.protect_budget_seconds or len(answer.failed) >= MAX_FAILED:
+            if elapsed() >= budget_seconds or len(answer.failed) >= MAX_FAILED:
                 return
+
+
+def _changed(groups: Sequence[Group], answer: Protected) -> list[Version]:
+    """The versions that lack a snapshot; counts them all, and names those that cannot have one."""
+    versions = []
+    for group in groups:
+        answer.scanned += group.blob is not None
+        version = changed(group)
+        refused = unprotectable(group) if version else None
+        if refused:
+            answer.failed.append({"name": group.name, "reason": refused[1]})
+        elif version:
+            versions.append(version)
+    answer.changed += len(versions)
+    return versions

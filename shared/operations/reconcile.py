@@ -21,7 +21,7 @@ from shared.decisions.changes import Group, Grouper
 from shared.decisions.coverage import Unprotected, coverage
 from shared.decisions.names import backup_name
 from shared.decisions.reporting import ContainerReport, coverage_report
-from shared.errors import ContainerNotFound, LeaseUnavailable, SnapkeepError
+from shared.errors import BackupContainerGone, ContainerNotFound, LeaseUnavailable, SnapkeepError
 from shared.index import ListingIndex
 from shared.model import Entry, IndexedBlob, Reason, Version, second_of
 from shared.operations.filling import Filled, check_container, fill, request_backups, take_snapshots
@@ -29,6 +29,13 @@ from shared.parallel import for_each
 from shared.services import Services
 
 CHECKPOINT = "checkpoints/reconcile.json"
+CHECKPOINT_SCHEMA = 1
+"""To be raised with every change of what a checkpoint holds."""
+
+GONE = "the source container is gone; its backups stay. If that is meant, name it in SNAPKEEP_EXCLUDE_CONTAINERS"
+FOUND_BY_LISTING = frozenset({Reason.ARCHIVED, Reason.CUSTOMER_KEY, Reason.REFUSED_NAME})
+"""Reasons that a listing shows for as long as they hold, whatever was recorded before."""
+
 RECORD_DAYS = 30
 STAGING_DAYS = 2
 
@@ -47,10 +54,13 @@ class _Run:
     carry: list[Entry] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        return asdict(self) | {"carry": [list(entry) for entry in self.carry]}
+        return asdict(self) | {"schema": CHECKPOINT_SCHEMA, "carry": [list(entry) for entry in self.carry]}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> _Run:
+    def of(cls, document: dict[str, Any]) -> _Run | None:
+        """The run that was saved; None for one that another release saved otherwise: it begins anew."""
+        if document.get("schema") != CHECKPOINT_SCHEMA:
+            return None
         current = document["current"]
         return cls(
             document["run_id"],
@@ -80,7 +90,7 @@ async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict
     async with services.state.lock("reconcile") as lease:
         saved = await services.state.read(CHECKPOINT)
         started_at = second_of(services.now())
-        run = _Run.of(saved) if saved else _Run(uuid4().hex[:12], started_at)
+        run = (_Run.of(saved) if saved else None) or _Run(uuid4().hex[:12], started_at)
         reconciler = _Reconciler(services, run, lease, elapsed)
         complete = await reconciler.all_containers()
         parts = run.done + ([run.current] if run.current else [])
@@ -103,12 +113,10 @@ class _Reconciler:
 
     async def all_containers(self) -> bool:
         """Whether every container was gone through, be it with an error."""
-        done = {part.container for part in self.run.done}
-        wanted = [name for name in await self.services.source.containers() if self.services.settings.protects(name)]
         complete = True
         try:
-            for container in sorted(set(wanted) - done):
-                await self._container(container)
+            for container, exists in sorted((await self._containers()).items()):
+                await self._container(container, exists=exists)
             if self.services.data_factory is not None:
                 old = second_of(self.services.now() - timedelta(days=STAGING_DAYS))
                 await self.services.backup.sweep_staging(old)
@@ -119,7 +127,19 @@ class _Reconciler:
             await self.services.state.write(CHECKPOINT, self.run.document())
         return complete
 
-    async def _container(self, container: str) -> None:
+    async def _containers(self) -> dict[str, bool]:
+        """The containers that are still to be gone through, and whether each exists.
+
+        One that is gone is not passed over: nobody else would notice that its blobs are.
+        """
+        existing = set(await self.services.source.containers())
+        records = await self.services.state.names("unprotected/")
+        gone = await self.services.backup.marked_sources(existing)
+        gone |= {name.split("/")[1] for name in records} | ({self.run.current.container} if self.run.current else set())
+        done = {part.container for part in self.run.done}
+        return {name: name in existing for name in (existing | gone) - done if self.services.settings.protects(name)}
+
+    async def _container(self, container: str, *, exists: bool) -> None:
         run = self.run
         if run.current is None or run.current.container != container:
             run.current, run.marker, run.carry = ContainerReport(container), None, []
@@ -128,21 +148,28 @@ class _Reconciler:
         try:
             check_container(self.services, container)
             with ListingIndex() as backups:
-                await self._read_backups(container, backups)
-                await self._read_source(report, backups)
+                backups_gone = await self._read_backups(container, backups)
+                if exists:
+                    await self._read_source(report, backups, may_request=backups_gone is None)
                 await self._recall(report, backups)
-            report.complete = True
-        except LeaseUnavailable:
+            report.error = str(backups_gone) if backups_gone else None if exists else GONE
+            report.complete = report.error is None
+        except (LeaseUnavailable, _OutOfTime):
             raise
         except SnapkeepError as error:
             log.warning("reconcile %s: %s", container, error)
             report.error = str(error)
+        except Exception as error:
+            # One container never stops the others: a full disk or a defect is this one's failure, and reported.
+            log.exception("reconcile %s failed", container)
+            report.error = f"unexpected {type(error).__name__}: {error}"
         finally:
             report.duration_seconds = round(before + self.elapsed() - began, 3)
         run.done.append(report)
         run.current, run.marker, run.carry = None, None, []
 
-    async def _read_backups(self, container: str, index: ListingIndex) -> None:
+    async def _read_backups(self, container: str, index: ListingIndex) -> BackupContainerGone | None:
+        """Gives the error when the backup container was deleted; snapshots are taken all the same."""
         target = backup_container(container)
         try:
             async with aclosing(self.services.backup.pages(target)) as pages:
@@ -150,9 +177,14 @@ class _Reconciler:
                     index.add_many(page.entries)
                     self._check_lock()
         except ContainerNotFound:
-            await self.services.backup.check_not_gone(target)
+            try:
+                await self.services.backup.check_not_gone(target)
+            except BackupContainerGone as gone:
+                log.warning("reconcile %s: %s", container, gone)
+                return gone
+        return None
 
-    async def _read_source(self, report: ContainerReport, backups: ListingIndex) -> None:
+    async def _read_source(self, report: ContainerReport, backups: ListingIndex, *, may_request: bool) -> None:
         run = self.run
         grouper = Grouper(run.carry)
         async with aclosing(self.services.source.pages(report.container, "", run.marker)) as pages:
@@ -160,12 +192,14 @@ class _Reconciler:
                 groups = grouper.feed(page.entries)
                 if page.next_marker is None:
                     groups += grouper.finish()
-                await self._fill(report, groups, backups)
+                await self._fill(report, groups, backups, may_request=may_request)
                 run.marker, run.carry = page.next_marker, grouper.carry
                 if page.next_marker is not None:
                     self._check_time()
 
-    async def _fill(self, report: ContainerReport, groups: list[Group], backups: ListingIndex) -> None:
+    async def _fill(
+        self, report: ContainerReport, groups: list[Group], backups: ListingIndex, *, may_request: bool
+    ) -> None:
         found_backups = _backups_of(groups, backups)
         to_request: list[Version] = []
         to_snapshot: list[Version] = []
@@ -173,7 +207,7 @@ class _Reconciler:
             report.blobs += group.blob is not None
             found = coverage(group, found_backups, self.services.settings.history)
             report.add(found)
-            to_request += found.missing_backups
+            to_request += found.missing_backups if may_request else ()
             if found.missing_snapshot is not None:
                 to_snapshot.append(found.missing_snapshot)
         filled = Filled()
@@ -194,10 +228,13 @@ class _Reconciler:
             if record is None:
                 return
             version = Version(record["name"], record["etag"], record["last_modified"], record["size"])
-            if record["seen_at"] < forget_before or backups.get(backup_name(version)) is not None:
+            reason = Reason(record["reason"])
+            backup = backups.get(backup_name(version))
+            backed_up = backup is not None and backup.size == version.size
+            if backed_up or reason in FOUND_BY_LISTING or record["seen_at"] < forget_before:
                 await self.services.state.delete(name)
             elif not report.lists(version):
-                report.add_unprotectable(Unprotected(version, Reason(record["reason"]), record["detail"]))
+                report.add_unprotectable(Unprotected(version, reason, record["detail"]))
 
         names = await self.services.state.names(f"unprotected/{report.container}/")
         await for_each(names, recall, self.services.settings.concurrency)

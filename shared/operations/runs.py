@@ -42,6 +42,9 @@ from shared.services import Services
 LEASED_RUN_MINUTES = 45
 """How long an invocation stays with a run whose sources it holds leases on: less than `functionTimeout`."""
 
+HISTORY_LOOKS = 4
+"""For how many looks at a run that the factory does not know it may only not be known yet."""
+
 log = logging.getLogger(__name__)
 
 
@@ -68,22 +71,23 @@ async def begin(
     With leases it stays until the run has ended: a lease lasts a minute, and no message is sure to
     be delivered within one.
     """
-    await services.backup.ensure_staging()
     request_id = sha256(message_id.encode()).hexdigest()[:32]
     try:
+        await services.backup.ensure_staging()
         if services.settings.use_lease:
             return await _leased(services, factory, message, sources, request_id, redelivered=redelivered)
         run = await _find_or_start(services, factory, message.container, sources, request_id, redelivered=redelivered)
     except Throttled as wait:
-        log.info("%s: asking again in %.0f s", wait, wait.retry_after_seconds)
-        again = request(
-            message.container, [source.version for source in sources], message.requested_at, message.attempt
-        )
-        await services.queue.send(again, wait.retry_after_seconds)
-        return Ended()
-    except DataFactoryFailed as error:
+        if _in_time(services, message.requested_at):
+            log.info("%s: asking again in %.0f s", wait, wait.retry_after_seconds)
+            versions = [source.version for source in sources]
+            again = request(message.container, versions, message.requested_at, message.attempt)
+            await services.queue.send(again, wait.retry_after_seconds)
+            return Ended()
+        return _failed(sources, wait)
+    except SnapkeepError as error:
         log.warning("%s", error)
-        return Ended([Failure(source.version, str(error)) for source in sources])
+        return _failed(sources, error)
     versions = [source.version for source in sources]
     started_at = second_of(services.now())
     await services.queue.send(
@@ -98,22 +102,33 @@ async def follow(services: Services, message: RunFollowUp) -> Ended:
     if factory is None:
         log.info("run %s is not waited for: the engine is server by now", message.run_id)
         return Ended(changed=message.versions)
-    age = services.now() - moment_of(message.started_at)
-    in_time = age < timedelta(minutes=services.settings.adf_deadline_minutes)
+    in_time = _in_time(services, message.started_at)
     try:
         run = await factory.run(message.run_id)
         if run is not None and not run.ended and not in_time:
             await factory.cancel(message.run_id)
-            run = Run(run.run_id, "Cancelled", f"not ended after {age}")
+            minutes = services.settings.adf_deadline_minutes
+            run = Run(run.run_id, "Cancelled", f"not ended after {minutes:g} minutes")
     except (DataFactoryFailed, Throttled) as error:
-        if not in_time:
-            raise
-        log.warning("%s; looking again later", error)
-        run = Run(message.run_id, "Unknown", str(error))
-    if run is not None and not run.ended:
+        log.warning("%s", error)
+        run = Run(message.run_id, "Unknown", str(error)) if in_time else None
+    young = services.now() - moment_of(message.started_at) < HISTORY_LOOKS * timedelta(
+        seconds=services.settings.adf_poll_seconds
+    )
+    if (run is None and young) or (run is not None and not run.ended):
+        # A run that was just started may not be in the factory's history yet.
         await services.queue.send(message, services.settings.adf_poll_seconds)
         return Ended()
     return await _settle(services, message.container, message.versions, message.request_id, run)
+
+
+def _in_time(services: Services, since: str) -> bool:
+    age = services.now() - moment_of(since)
+    return age < timedelta(minutes=services.settings.adf_deadline_minutes)
+
+
+def _failed(sources: Sequence[BlobState], error: SnapkeepError) -> Ended:
+    return Ended([Failure(source.version, str(error)) for source in sources])
 
 
 async def _find_or_start(

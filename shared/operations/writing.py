@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from shared.adapters.copying import Target
 from shared.containers import backup_container
-from shared.decisions.backups import Standing, backup_metadata, proven_by_md5, same_bytes, standing
+from shared.decisions.backups import Standing, backup_metadata, proven, same_bytes, standing
 from shared.decisions.names import backup_name
 from shared.errors import CopyUnverified
 from shared.model import BlobState, Version, second_of
@@ -16,7 +16,7 @@ from shared.services import Services
 async def target_of(services: Services, container: str, source: BlobState) -> Target:
     """Where this version's backup goes, and what goes with it; its container is there afterwards."""
     target = backup_container(container)
-    await services.backup.ensure_container(target)
+    await services.backup.ensure_container(target, versions_of=container)
     tags = await services.source.tags(container, source)
     return Target(services.backup.account, target, backup_name(source.version), backup_metadata(source), tags)
 
@@ -31,7 +31,7 @@ async def verify(services: Services, source: BlobState, target: Target) -> None:
     if copy is None or not same_bytes(copy, source):
         raise CopyUnverified(f"{target.container}/{target.name}: the copy is missing or differs from its source")
     verdict = standing(source.version, copy)
-    if verdict is not Standing.VERIFIED and not proven_by_md5(copy, source):
+    if verdict is not Standing.VERIFIED and not proven(copy, source):
         raise CopyUnverified(f"{target.container}/{target.name}: found {verdict.value}")
 
 

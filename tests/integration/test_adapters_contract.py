@@ -10,6 +10,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from azure.storage.queue.aio import QueueClient
 
 from shared import __version__
+from shared.adapters import copying
 from shared.adapters.copying import Target, copy_version
 from shared.containers import STAGING_CONTAINER
 from shared.decisions.messages import request
@@ -337,3 +338,34 @@ async def test_accounts_that_are_reached_with_a_sas_are_protected_just_as_well(
     assert await assert_protected(container, backups) == 3
     report = await reconcile(services, elapsed=lambda: 0.0)
     assert report["totals"]["protected"] == 3
+
+
+async def test_pieces_that_one_way_of_copying_left_are_never_taken_for_blocks_of_another(
+    services: Services,
+    container: ContainerClient,
+    backups: ContainerClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = b"".join(bytes([number]) * 4096 for number in range(1, 4))
+    await container.upload_blob("a", content)
+    await backups.create_container()
+    source = await services.source.state(container.container_name, "a")
+    assert source is not None
+    target = Target(services.backup.account, backups.container_name, "copy", {}, {})
+    monkeypatch.setattr(copying, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(copying, "BLOCK_BYTES", 8192)
+    monkeypatch.setattr(copying, "MAX_COPY_BLOB_BYTES", 0)
+    monkeypatch.setattr(copying, "MAX_SOURCE_URL_CHARACTERS", 1)
+    monkeypatch.setattr(copying, "_commit", _cut_short)  # as a crash between the last piece and the commit
+    with pytest.raises(ConnectionAbortedError):
+        await copy_version(services.source, container.container_name, source, target)
+    monkeypatch.undo()
+    monkeypatch.setattr(copying, "BLOCK_BYTES", 8192)
+    monkeypatch.setattr(copying, "MAX_COPY_BLOB_BYTES", 0)
+    await copy_version(services.source, container.container_name, source, target)
+    copied = await backups.get_blob_client("copy").download_blob()
+    assert await copied.readall() == content
+
+
+async def _cut_short(*_arguments: object) -> None:
+    raise ConnectionAbortedError

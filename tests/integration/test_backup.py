@@ -151,7 +151,7 @@ async def test_a_blob_above_256_mib_is_copied_by_blocks_and_a_second_attempt_sta
         metadata={"k": "v"},
     )
     size = 17 * 16 * MIB
-    block = f"blockid={b64encode(b64encode(b'00000002')).decode()[:-1]}"  # the third of five of 64 MiB
+    block = f"blockid={b64encode(b'0000000134217728-000067108864').decode()[:-1]}"  # the third of five of 64 MiB
     refuse = answer(403, "AuthorizationFailure")
 
     async def refuse_when_the_others_are_staged(request: Request, forward: Forward) -> Response:
@@ -307,7 +307,9 @@ async def test_a_request_for_a_version_that_is_nowhere_protects_the_current_one_
     await blob.upload_blob(b"current", overwrite=True)
     await reader.put(stale)
     [outcome] = await reader.drain(services)
-    assert (outcome.copied, outcome.lost, outcome.failures) == (1, 0, [])
+    assert (outcome.copied, outcome.lost, outcome.failures) == (1, 1, [])
+    [record] = await recorded(services, container)
+    assert "overwritten, without a snapshot of it" in record["detail"]
     [name] = await backup_names(backups)
     assert name == backup_name(next(iter(await entries(container))))
     assert await content(backups, name) == b"current"

@@ -725,3 +725,27 @@ async def test_a_lease_whose_answer_is_lost_is_finite_and_the_blob_is_tried_agai
         await break_lease(blob)  # as its 60 s do, if nobody renews it
     await reader.drain(services)
     assert await assert_protected(container, backups) == 1
+
+
+async def test_being_throttled_longer_than_the_deadline_is_a_failure_with_its_reason(
+    open_services: OpenServices, container: ContainerClient, reader: QueueReader, stand_in: StandIn
+) -> None:
+    await container.upload_blob("a", b"1")
+    await stand_in.set("throttle-create-run", count=100, retry_after_seconds=0)
+    services = open_services(**ADF, SNAPKEEP_ADF_DEADLINE_MINUTES=0.0001)
+    await run_protect(services, container)
+    await reader.drain(services)
+    [given_up] = await reader.poison()
+    assert "429" in given_up["reason"]
+
+
+async def test_a_staging_container_that_is_refused_is_a_failure_with_its_reason(
+    open_behind_proxies: OpenServices, container: ContainerClient, reader: QueueReader, blob_proxy: FaultProxy
+) -> None:
+    await container.upload_blob("a", b"1")
+    blob_proxy.add(Rule(answer(403, "AuthorizationFailure"), target=f"/{STAGING_CONTAINER}?restype=container"))
+    services = open_behind_proxies(**ADF)
+    await run_protect(services, container)
+    await reader.drain(services)
+    [given_up] = await reader.poison()
+    assert "403" in given_up["reason"]

@@ -54,7 +54,7 @@ async def test_a_method_that_the_route_does_not_take_is_not_found_and_says_why(t
         answer = await trial.call(host.url + "/api/echo", "DELETE", key=host.function_key)
     assert (answer.status, json.loads(answer.text)) == (
         404,
-        {"reason": "no function takes DELETE on this route"},
+        {"error": {"code": "NotFound", "message": "no function takes DELETE on this route"}},
     )
 
 

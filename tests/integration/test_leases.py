@@ -11,7 +11,7 @@ from shared.adapters import leases
 from shared.adapters.leases import held
 from shared.errors import BlobChanged, BlobGone, LeaseUnavailable
 from tests.conftest import Ready
-from tests.fault_proxy import FaultProxy, Rule, answer, lose_answer, reset
+from tests.fault_proxy import FaultProxy, Rule, answer, hold, lose_answer, reset
 from tests.waiting import until
 
 RENEWAL = {"x-ms-lease-action": "renew"}
@@ -170,3 +170,16 @@ async def test_a_release_that_cannot_be_made_is_no_error_since_the_lease_ends_by
     async with held(blob):
         pass
     assert (await direct.get_blob_properties()).lease.duration == "fixed"
+
+
+async def test_a_renewal_that_is_never_answered_loses_it_in_time(
+    blob: BlobClient, blob_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = asyncio.Event()
+    async with asyncio.timeout(10):
+        async with held(blob) as lease:
+            monkeypatch.setattr(leases, "RENEW_SECONDS", 0.02)
+            monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
+            blob_proxy.add(Rule(hold(answered), headers=RENEWAL))
+            await lease.lost.wait()
+            answered.set()

@@ -14,6 +14,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from local.gateway.messages import Headers, Request, Response, make_response
 from shared.errors import ContainerNotFound
+from shared.operations import protect as protect_operation
 from shared.operations.filling import MAX_LOOKS
 from shared.operations.protect import MAX_FAILED, Protected, protect
 from shared.services import Services
@@ -505,3 +506,26 @@ async def test_the_canned_listing_is_what_the_scan_takes_for_one(
         names.update((entry.name, entry.snapshot is not None) for entry in page.entries)
     assert len(names) == 12
     assert set(names.values()) == {1}
+
+
+async def test_a_service_that_fails_for_single_blobs_ends_in_502_and_never_in_complete(
+    open_behind_proxies: OpenServices, container: ContainerClient, blob_proxy: FaultProxy, backups: ContainerClient
+) -> None:
+    await upload(container, "a", "b", "c")
+    blob_proxy.add(Rule(answer(503, "ServerBusy"), method="PUT", target="/b?", times=100))
+    done = await run(open_behind_proxies(), container)
+    assert (done.complete, done.snapshots_created, [failure["name"] for failure in done.failed]) == (False, 2, ["b"])
+    assert http_answer(done).status_code == 502
+    blob_proxy.clear()
+    again = await run(open_behind_proxies(), container, done.continuation)
+    assert (again.complete, again.snapshots_created) == (True, 1)
+
+
+async def test_the_time_is_looked_at_within_a_page_and_the_next_call_does_the_rest_of_it(
+    services: Services, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protect_operation, "FILLED_AT_ONCE", 2)
+    await upload(container, *(f"blob-{number}" for number in range(5)))
+    answers = await in_calls(services, container)
+    assert [answer.snapshots_created for answer in answers] == [2, 2, 1]
+    assert sum(entry.snapshot is not None for entry in await entries(container)) == 5

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -476,7 +477,9 @@ async def test_a_container_that_goes_away_takes_nothing_from_its_backups(
     await reader.drain(services)
     await container.delete_container()
     report = await run(services)
-    assert (report["complete"], report["containers"]) == (True, [])
+    [gone] = report["containers"]
+    assert (report["complete"], gone["container"]) == (False, container.container_name)
+    assert "the source container is gone" in gone["error"]
     kept = backup_account.get_container_client(backup_container(container.container_name))
     assert len(await backup_names(kept)) == 1
 
@@ -531,3 +534,64 @@ async def test_an_interrupted_run_is_made_up_for_by_the_next(
     assert found["snapshots_created"] == 2
     await reader.drain(services)
     assert await assert_protected(container, backups) == 3
+
+
+async def test_a_container_that_fails_unexpectedly_is_named_and_the_report_is_written(
+    services: Services, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await container.upload_blob("a", b"1")
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")  # as a disk that is full or gone
+    report = await run(services)
+    [failed] = report["containers"]
+    assert (report["complete"], failed["complete"]) == (False, False)
+    assert "FileNotFoundError" in failed["error"]
+    assert await services.state.read("reports/latest.json") == report
+
+
+async def test_a_staged_blob_that_cannot_be_swept_away_keeps_no_report_from_being_written(
+    open_services: OpenServices, backup_account: BlobServiceClient
+) -> None:
+    services = open_services(SNAPKEEP_ENGINE="adf", now=lambda: datetime.now(UTC) + timedelta(days=5))
+    await services.backup.ensure_staging()
+    leased = await backup_account.get_container_client(STAGING_CONTAINER).upload_blob("leased", b"1")
+    lease = BlobLeaseClient(leased)
+    await lease.acquire(60)
+    assert (await run(services))["complete"]
+    await lease.release()
+    await leased.delete_blob()
+
+
+async def test_a_checkpoint_of_another_release_is_not_gone_on_with(
+    services: Services, container: ContainerClient
+) -> None:
+    await container.upload_blob("a", b"1")
+    await services.state.write(CHECKPOINT, {"run_id": "old", "what": "another release wrote"})
+    report = await run(services)
+    assert (report["complete"], report["totals"]["blobs"]) == (True, 1)
+    assert await services.state.read(CHECKPOINT) is None
+
+
+async def test_versions_that_a_deleted_container_took_along_stand_in_the_report(
+    services: Services, container: ContainerClient, reader: QueueReader
+) -> None:
+    await container.upload_blob("a", b"1")
+    await protect(services, container.container_name, elapsed=lambda: 0.0)
+    await container.delete_container()
+    await reader.drain(services)
+    report = await run(services)
+    [gone] = report["containers"]
+    assert (report["complete"], gone["unprotectable_by_reason"]) == (False, {"gone before it was copied": 1})
+    assert "the source container is gone" in gone["error"]
+
+
+async def test_snapshots_are_taken_although_the_backup_container_was_deleted(
+    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+) -> None:
+    await container.upload_blob("a", b"1")
+    await part(services)
+    await reader.drain(services)
+    await backups.delete_container()
+    await container.upload_blob("b", b"2")
+    [found] = (await run(services))["containers"]
+    assert (found["blobs"], found["snapshots_created"], found["backups_requested"]) == (2, 1, 0)
+    assert "existed and is gone" in found["error"]

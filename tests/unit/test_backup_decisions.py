@@ -17,7 +17,7 @@ from shared.decisions.backups import (
     Standing,
     backup_metadata,
     engine,
-    proven_by_md5,
+    proven,
     same_bytes,
     standing,
     where_to_copy_from,
@@ -86,7 +86,7 @@ class TestStanding:
 
 class TestComparing:
     @pytest.mark.parametrize(
-        ("copy_md5", "source_md5", "same", "proven"),
+        ("copy_md5", "source_md5", "same", "is_proven"),
         [
             (MD5, MD5, True, True),
             (MD5, OTHER_MD5, False, False),
@@ -96,15 +96,22 @@ class TestComparing:
         ],
     )
     def test_an_md5_contradicts_where_both_have_one_and_proves_only_then(
-        self, copy_md5: str | None, source_md5: str | None, same: bool, proven: bool
+        self, copy_md5: str | None, source_md5: str | None, same: bool, is_proven: bool
     ) -> None:
         copy, source = state(md5=copy_md5), state(md5=source_md5)
-        assert (same_bytes(copy, source), proven_by_md5(copy, source)) == (same, proven)
+        assert (same_bytes(copy, source), proven(copy, source)) == (same, is_proven)
+
+    def test_metadata_that_leaves_no_room_for_a_claim_proves_the_copy_instead(self) -> None:
+        full = {"x": "y" * (MAX_METADATA_BYTES - 10)}  # no room for a claim
+        source = state(md5=None, metadata=full)
+        assert proven(state(md5=None, metadata=full), source)
+        assert not proven(state(md5=None, metadata={"x": "z"}), source)
+        assert not proven(state(md5=None), state(md5=None))
 
     def test_another_size_is_another_content_whatever_the_md5_says(self) -> None:
         longer = state(VERSION._replace(size=VERSION.size + 1))
         assert not same_bytes(longer, state())
-        assert not proven_by_md5(longer, state())
+        assert not proven(longer, state())
 
 
 class TestWhereToCopyFrom:

@@ -181,7 +181,7 @@ class TestAnything:
 class TestAnswers:
     def test_a_complete_scan_is_200_in_the_words_of_the_contract(self) -> None:
         failed = [{"name": 'é "a".csv', "reason": "no"}]
-        done = Protected(3, 3, 1, failed, "raw", "p", 1200, 3, True, None, 1.9)
+        done = Protected(3, 3, 1, failed, [], "raw", "p", 1200, 3, True, None, 1.9)
         status, document = answered(web.answer(done))
         assert status == 200
         expected = {
