@@ -30,7 +30,7 @@ class BackupStorage:
         self.account = account
         self._state = state
         self._listing = Listing(account)
-        self._ready: set[str] = set()
+        self._ready: set[tuple[str, str | None]] = set()
         self._making: dict[str, asyncio.Lock] = {}
 
     def pages(self, container: str) -> AsyncGenerator[Page]:
@@ -57,7 +57,7 @@ class BackupStorage:
             BackupContainerGone: it existed, and somebody deleted it.
         """
         async with self._making.setdefault(container, asyncio.Lock()):
-            if container in self._ready:
+            if (container, versions_of) in self._ready:
                 return
             mark = _mark(container)
             known = await self._state.read(mark)
@@ -69,7 +69,7 @@ class BackupStorage:
                     await _create(client)
             if known is None or (versions_of is not None and known.get("versions_of") is None):
                 await self._state.write(mark, {"container": container, "versions_of": versions_of})
-            self._ready.add(container)
+            self._ready.add((container, versions_of))
 
     async def marked_sources(self, missing_from: set[str]) -> set[str]:
         """Source containers that have backups of versions, but are not among these that exist."""
@@ -94,7 +94,7 @@ class BackupStorage:
 
     def forget(self, container: str) -> None:
         """Makes the next `ensure_container` look again: a call found the container missing."""
-        self._ready.discard(container)
+        self._ready = {ready for ready in self._ready if ready[0] != container}
 
     async def ensure_staging(self) -> None:
         """Creates the staging container when it is missing: it holds nothing that must outlive a copy."""

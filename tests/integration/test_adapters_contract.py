@@ -369,3 +369,13 @@ async def test_pieces_that_one_way_of_copying_left_are_never_taken_for_blocks_of
 
 async def _cut_short(*_arguments: object) -> None:
     raise ConnectionAbortedError
+
+
+async def test_a_container_that_was_first_a_mirror_is_known_by_the_versions_it_holds_since(
+    services: Services, container: ContainerClient, backups: ContainerClient
+) -> None:
+    await services.backup.ensure_container(backups.container_name)
+    assert container.container_name not in await services.backup.marked_sources(set())
+    await services.backup.ensure_container(backups.container_name, versions_of=container.container_name)
+    assert container.container_name in await services.backup.marked_sources(set())
+    assert container.container_name not in await services.backup.marked_sources({container.container_name})
