@@ -183,7 +183,7 @@ async def run(new: int, unchanged: int, rounds: int) -> list[Case]:
 @click.command()
 @click.option("--new", default=10_000, show_default=True, help="New blobs in the first case.")
 @click.option("--unchanged", default=100_000, show_default=True, help="Blobs in the second case.")
-@click.option("--rounds", default=3, show_default=True, help="How often each case is measured.")
+@click.option("--rounds", default=2, show_default=True, help="How often each case is measured.")
 def main(new: int, unchanged: int, rounds: int) -> None:
     """Measure, print the table, and write it to bench/RESULTS.md."""
     cases = asyncio.run(run(new, unchanged, rounds))
