@@ -27,7 +27,14 @@ PLAIN = [
     "shared/parallel.py",
     "shared/settings.py",
 ]
-ENTRY_POINTS = ["function_app.py", "shared/cli.py", "shared/runtime.py", "shared/services.py", "shared/web.py"]
+COMMANDS = [name for name in FILES if name.startswith("shared/cli/")]
+ENTRY_POINTS = [
+    *COMMANDS,
+    "function_app.py",
+    "shared/runtime.py",
+    "shared/services.py",
+    "shared/web.py",
+]
 
 PURE_MODULES = {
     "__future__",
