@@ -37,7 +37,8 @@ class Entry(NamedTuple):
     """One line of a listing: a live blob, or (with `snapshot`) a snapshot of one.
 
     `snapshot` is the service's timestamp, which sorts as time does; `md5` the Content-MD5 in base64
-    where the service holds one; `tier` is empty where the service names none.
+    where the service holds one; `tier` is empty where the service names none; `metadata` is None
+    unless the listing was asked to read it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry(NamedTuple):
     tier: str = ""
     directory: bool = False
     customer_key: bool = False
+    metadata: dict[str, str] | None = None
 
     @property
     def version(self) -> Version:
@@ -135,3 +137,13 @@ def moment_of(second: str) -> datetime:
     if not _SECOND.fullmatch(second):
         raise ValueError(f"not a UTC time such as 2026-11-20T14:05:33Z: {second!r}")
     return datetime.fromisoformat(second)
+
+
+@dataclass(frozen=True)
+class QueueOverview:
+    """How much stands in the backup queue and its poison queue, and since when; no time where no message shows one."""
+
+    waiting: int
+    oldest_waiting: datetime | None
+    poison: int
+    oldest_poison: datetime | None

@@ -186,6 +186,52 @@ class Settings(BaseModel):
         )
 
 
+class RecoverySettings(BaseModel):
+    """What bringing data back needs: the backup account, and whatever else there still is.
+
+    On the day that the source account, or the app with its state, is lost, `BackupStorage` alone is enough.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    backup: Connection
+    source: Connection | None = None
+    state: Connection | None = None
+    concurrency: Annotated[int, Field(ge=1, le=512)] = Field(32, alias="SNAPKEEP_CONCURRENCY")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> RecoverySettings:
+        """The settings of the environment (of this process unless given).
+
+        Raises:
+            SettingsError: naming every setting that is missing or malformed, and what it expects.
+        """
+        environ = os.environ if environ is None else environ
+        given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        problems: list[str] = []
+        values: dict[str, Any] = {f.alias: given[f.alias] for f in cls.model_fields.values() if f.alias in given}
+        for field, name in (("backup", "BackupStorage"), ("source", "SourceStorage"), ("state", "AzureWebJobsStorage")):
+            if field == "backup" or any(key == name or key.startswith(f"{name}__") for key in given):
+                values[field] = connection_of(given, name, ("blob",), problems)
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as invalid:
+            problems += [_problem(error["loc"], error["msg"]) for error in invalid.errors()]
+        if problems:
+            raise SettingsError("wrong settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+        return settings
+
+    @classmethod
+    def of(cls, settings: Settings) -> RecoverySettings:
+        """The part of the app's settings that bringing data back needs."""
+        return cls(
+            backup=settings.backup,
+            source=settings.source,
+            state=settings.state,
+            SNAPKEEP_CONCURRENCY=settings.concurrency,
+        )
+
+
 def _missing_data_factory(given: Mapping[str, str]) -> list[str]:
     # Looked at apart from the model, so that these are named together with whatever else is wrong.
     engine = given.get("SNAPKEEP_ENGINE", "auto")

@@ -24,18 +24,28 @@ from shared.adapters.accounts import STORAGE_SCOPE, USER_AGENT, Account
 from shared.adapters.listing_page import next_marker, parse
 from shared.adapters.retrying import listing_retry
 from shared.adapters.translate import azure_errors
-from shared.errors import SnapkeepError
-from shared.model import Entry
+from shared.errors import SnapkeepError, StorageFailed
+from shared.model import Entry, second_of_http_date
 
 PAGE_SIZE = 5000
 API_VERSION = "2023-11-03"
 
 
 class Page(NamedTuple):
-    """One page of a listing. `next_marker` is where the next one begins; None on the last."""
+    """One page of a listing.
+
+    `next_marker` is where the next one begins; None on the last. `served_at` is when the service
+    answered, by its own clock, as `YYYY-MM-DDTHH:MM:SSZ`.
+    """
 
     entries: list[Entry]
     next_marker: str | None
+    served_at: str
+
+
+class _Answer(NamedTuple):
+    body: bytes
+    served_at: str
 
 
 class Listing:
@@ -69,36 +79,39 @@ class Listing:
         marker: str | None = None,
         include: str = "",
         page_size: int = PAGE_SIZE,
+        read_metadata: bool = False,
     ) -> AsyncGenerator[Page]:
         """The pages of a container's listing, from `marker` on, each fetched while the one before is used.
 
         Args:
             include: what the service is to add to live blobs: `snapshots`, `metadata`, with commas.
+            read_metadata: whether the entries hold the metadata, which `include` must name then.
 
         Raises:
             ContainerNotFound: it does not exist.
             StorageFailed: a page could not be had, or not understood; nothing of it was given out.
         """
-        upcoming: asyncio.Task[bytes] | None = asyncio.create_task(
+        upcoming: asyncio.Task[_Answer] | None = asyncio.create_task(
             self._fetch(container, prefix, marker, include, page_size)
         )
         try:
             while upcoming is not None:
-                body = await upcoming
-                following = next_marker(body, container)
+                answer = await upcoming
+                following = next_marker(answer.body, container)
                 upcoming = (
                     asyncio.create_task(self._fetch(container, prefix, following, include, page_size))
                     if following
                     else None
                 )
-                yield Page(parse(body, container), following)
+                entries = parse(answer.body, container, metadata=read_metadata)
+                yield Page(entries, following, answer.served_at)
         finally:
             if upcoming is not None:
                 upcoming.cancel()
                 with contextlib.suppress(asyncio.CancelledError, SnapkeepError):
                     await upcoming
 
-    async def _fetch(self, container: str, prefix: str, marker: str | None, include: str, page_size: int) -> bytes:
+    async def _fetch(self, container: str, prefix: str, marker: str | None, include: str, page_size: int) -> _Answer:
         query = {"restype": "container", "comp": "list", "maxresults": str(page_size)}
         for name, value in (("prefix", prefix), ("marker", marker), ("include", include)):
             if value:
@@ -110,7 +123,7 @@ class Listing:
             response = await self._client.send_request(HttpRequest("GET", url))
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
-            return response.content
+            return _Answer(response.content, _served_at(response, container))
 
     def _signature(self) -> str:
         """What is added to a URL to be let in; nothing where a bearer token goes along.
@@ -139,3 +152,10 @@ class Listing:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _served_at(response: AsyncHttpResponse, container: str) -> str:
+    try:
+        return second_of_http_date(response.headers.get("Date", ""))
+    except ValueError as error:
+        raise StorageFailed(f"list {container}: an answer's Date is {error}") from error

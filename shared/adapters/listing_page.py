@@ -22,13 +22,18 @@ _BEGIN = re.compile(r"<Blob>(?=\s*<Name)")
 _END = re.compile(r"<NextMarker\s*(?:/>|>([^<]*)</NextMarker>)\s*</EnumerationResults>\s*\Z")
 _OVERLOOKED = re.compile(r"</Blob>\s*<Blob>")
 _HEAD = re.compile(r"<(Name|Snapshot|Deleted|VersionId)( Encoded=\"true\")?>([^<]*)</")
+_METADATA = re.compile(r"<Metadata>(.*?)</Metadata>", re.DOTALL)
+_VALUE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)( Encoded=\"true\")?(?:\s*/>|>([^<]*)</\1>)")
 _FOLDER = re.compile(r"<hdi_isfolder>true</hdi_isfolder>", re.IGNORECASE)
 _REFERENCE = re.compile(r"&(?:(lt|gt|amp|quot|apos)|#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7}));|&")
 _CHARACTERS = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 
 
-def parse(body: bytes, container: str) -> list[Entry]:
+def parse(body: bytes, container: str, *, metadata: bool = False) -> list[Entry]:
     """The entries of one page, in its order; soft-deleted and older versions are left out.
+
+    Args:
+        metadata: whether to read the metadata too, which takes as long as all the rest.
 
     Raises:
         StorageFailed: the page is cut short, or says something that is not understood.
@@ -45,6 +50,8 @@ def parse(body: bytes, container: str) -> list[Entry]:
     for chunk in chunks:
         try:
             entry = _entry(chunk)
+            if metadata and entry is not None:
+                entry = entry._replace(metadata=_metadata(chunk))
         except (KeyError, ValueError) as error:
             raise StorageFailed(f"list {container}: an entry is not understood: {error}: {chunk[:200]!r}") from error
         if entry is not None:
@@ -90,6 +97,19 @@ def _entry(chunk: str) -> Entry | None:
         directory,
         "CustomerProvidedKeySha256" in found,
     )
+
+
+def _metadata(chunk: str) -> dict[str, str]:
+    found = _METADATA.search(chunk, chunk.index("</Properties>"))
+    if found is None:
+        return {}
+    values = {
+        key: unquote(value, errors="strict") if encoded else _unescaped(value)
+        for key, encoded, value in _VALUE.findall(found[1])
+    }
+    if found[1].count("</") + found[1].count("/>") != len(values):
+        raise ValueError("its metadata has another form")
+    return values
 
 
 def _unescaped(text: str) -> str:

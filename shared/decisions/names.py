@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from hashlib import sha256
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from shared.model import Version
 
@@ -16,6 +18,9 @@ LONG_NAMES = ".snapkeep/long"
 SOURCE_NAME = "snapkeep_source_name"
 SOURCE_NAME_BASE64 = "snapkeep_source_name_base64"
 MAX_READABLE_CHARACTERS = 4096
+
+_HASHED = re.compile(re.escape(LONG_NAMES) + r"/[0-9a-f]{64}")
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-([0-9A-Za-z]{1,64})(?=\.|\Z)")
 
 
 def refusal(name: str) -> str | None:
@@ -46,9 +51,49 @@ def backup_name(version: Version) -> str:
     name = f"{version.name}/{stamp}{extension}"
     if _utf16_units(name) <= MAX_NAME_CHARACTERS and name.count("/") < MAX_PATH_SEGMENTS:
         return name
-    digest = sha256(version.name.encode()).hexdigest()
-    name = f"{LONG_NAMES}/{digest}/{stamp}{extension}"
-    return name if _utf16_units(name) <= MAX_NAME_CHARACTERS else f"{LONG_NAMES}/{digest}/{stamp}"
+    folder = long_name_folder(version.name)
+    name = f"{folder}/{stamp}{extension}"
+    return name if _utf16_units(name) <= MAX_NAME_CHARACTERS else f"{folder}/{stamp}"
+
+
+def version_of_backup(name: str, size: int, metadata: Mapping[str, str] | None = None) -> Version | None:
+    """The version whose backup has this name; None for a blob that is no version's backup.
+
+    The name tells, but for a hashed one, whose source name stands in the metadata alone.
+    Whatever is read out of a name is right only if that version's backup has this very name.
+    """
+    folder, _, last = name.rpartition("/")
+    stamp = _STAMP.match(last)
+    if stamp is None:
+        return None
+    year, month, day, hour, minute, second, etag = stamp.groups()
+    last_modified = f"{year}-{month}-{day}T{hour}:{minute}:{second}Z"
+    source_names = [source_name_in(metadata or {})]
+    if not _HASHED.fullmatch(folder):
+        source_names.append(folder)
+    for source_name in source_names:
+        version = Version(source_name or "", etag, last_modified, size)
+        if source_name and backup_name(version) == name:
+            return version
+    return None
+
+
+def long_name_folder(name: str) -> str:
+    """The folder of a name's backups where they are hashed: with a prefix of it, all of them are found."""
+    return f"{LONG_NAMES}/{sha256(name.encode()).hexdigest()}"
+
+
+def source_name_in(metadata: Mapping[str, str]) -> str | None:
+    """The source name that a backup's metadata tells (`as_metadata`); None where there is none that makes sense."""
+    values = {key.lower(): value for key, value in metadata.items()}
+    try:
+        if SOURCE_NAME in values:
+            return unquote(values[SOURCE_NAME], errors="strict")
+        if SOURCE_NAME_BASE64 in values:
+            return b64decode(values[SOURCE_NAME_BASE64], validate=True).decode()
+    except ValueError:  # it is not what Snapkeep writes: somebody else's
+        return None
+    return None
 
 
 def as_metadata(name: str) -> tuple[str, str]:
