@@ -62,6 +62,7 @@ class Held(NamedTuple):
     Attributes:
         key: what the place calls it: a snapshot's timestamp, a backup's name; empty for the live blob.
         etag: the ETag of the blob in that place, which for a backup is not the version's.
+        size: of the blob in that place: another one than the version's is damage, or a backup half written.
         md5: the Content-MD5 that the place has for it.
     """
 
@@ -69,6 +70,7 @@ class Held(NamedTuple):
     version: Version
     key: str
     etag: str
+    size: int
     md5: str | None
     blob_type: str
     tier: str
@@ -115,11 +117,11 @@ def step(job: Job, name: str, live: Entry | None, held: Iterable[Held], deletion
     refused = refusal(name)
     if live is not None and live.directory:
         return _directory(job, live)
-    versions = sorted(held, key=_age)
-    known = [one for one in versions if one.version.last_modified <= job.at]
+    places = list(held)
+    known = [version for version in _in_order(places) if version.last_modified <= job.at]
     if not known:
         return _newer(job, live, f"created after {job.at}") if live is not None else None
-    version = known[-1].version
+    version = known[-1]
     ended = fate(version, job.at, deletions)
     if ended is Fate.DELETED and not job.include_deleted:
         if live is not None and live.last_modified > job.at:
@@ -129,22 +131,36 @@ def step(job: Job, name: str, live: Entry | None, held: Iterable[Held], deletion
         return Step(Action.IMPOSSIBLE, name, refused, version)
     if job.mode is Mode.IN_PLACE and live is not None and live.etag == version.etag:
         return Step(Action.LEAVE, name, "is that version", version)
-    places = _cheapest_first(job, [one for one in known if one.version.etag == version.etag])
+    standing = _cheapest_first(job, [one for one in places if one.version.etag == version.etag])
     offered = _offered(known, version)
-    if all(one.tier == ARCHIVE for one in places):
+    whole = tuple(one for one in standing if one.size == version.size)
+    if not whole:
+        reason = f"its backup holds {standing[0].size} bytes, the version {version.size}"
+        return Step(Action.IMPOSSIBLE, name, reason, version, standing, offered=offered)
+    standing = whole
+    if all(one.tier == ARCHIVE for one in standing):
         reason = "in the archive tier: it must be rehydrated first, which takes up to 15 hours"
-        return Step(Action.IMPOSSIBLE, name, reason, version, places, offered=offered)
+        return Step(Action.IMPOSSIBLE, name, reason, version, standing, offered=offered)
     replaces = live.etag if live is not None and job.mode is Mode.IN_PLACE else None
-    return Step(Action.RESTORE, name, _why(job, version, ended, live), version, places, replaces, offered=offered)
+    return Step(Action.RESTORE, name, _why(job, version, ended, live), version, standing, replaces, offered=offered)
 
 
-def _age(held: Held) -> tuple[str, str]:
-    """Orders versions as they came about.
+def _in_order(held: Iterable[Held]) -> list[Version]:
+    """The versions of one blob, oldest first.
 
-    Last-Modified has whole seconds. Within one, the ETags decide: the service makes them of its clock. That is
-    documented nowhere, so that it decides nothing else.
+    Last-Modified has whole seconds. Within one, the live blob is the newest, and snapshots tell the order by
+    their timestamps. For versions that backups alone hold, the ETags decide: the service makes them of its
+    clock, which is documented nowhere, so that they decide nothing else.
     """
-    return held.version.last_modified, held.version.etag
+    ages: dict[str, tuple[str, bool, str, str]] = {}
+    versions: dict[str, Version] = {}
+    for one in held:
+        snapshot = one.key if one.place is Place.SNAPSHOT else ""
+        age = (one.version.last_modified, one.place is Place.LIVE, snapshot, one.version.etag)
+        ages[one.version.etag] = max(age, ages.get(one.version.etag, age))
+        if one.place is not Place.BACKUP or one.version.etag not in versions:
+            versions[one.version.etag] = one.version  # the source knows better what it is than a copy
+    return sorted(versions.values(), key=lambda version: ages[version.etag])
 
 
 def _newer(job: Job, live: Entry, why: str) -> Step | None:
@@ -175,8 +191,8 @@ def _cheapest_first(job: Job, places: Iterable[Held]) -> tuple[Held, ...]:
     )
 
 
-def _offered(known: Sequence[Held], version: Version) -> tuple[str, ...]:
-    older = {one.version.last_modified for one in known if one.version.last_modified < version.last_modified}
+def _offered(known: Sequence[Version], version: Version) -> tuple[str, ...]:
+    older = {one.last_modified for one in known if one.last_modified < version.last_modified}
     return tuple(sorted(older, reverse=True)[:MAX_OFFERED])
 
 
