@@ -22,7 +22,8 @@ _BEGIN = re.compile(r"<Blob>(?=\s*<Name)")
 _END = re.compile(r"<NextMarker\s*(?:/>|>([^<]*)</NextMarker>)\s*</EnumerationResults>\s*\Z")
 _OVERLOOKED = re.compile(r"</Blob>\s*<Blob>")
 _HEAD = re.compile(r"<(Name|Snapshot|Deleted|VersionId)( Encoded=\"true\")?>([^<]*)</")
-_METADATA = re.compile(r"<Metadata>(.*?)</Metadata>", re.DOTALL)
+# To the last closing tag of that name: a key may be called Metadata, too.
+_METADATA = re.compile(r"<Metadata>(.*)</Metadata>", re.DOTALL)
 _VALUE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)( Encoded=\"true\")?(?:\s*/>|>([^<]*)</\1>)")
 _FOLDER = re.compile(r"<hdi_isfolder>true</hdi_isfolder>", re.IGNORECASE)
 _REFERENCE = re.compile(r"&(?:(lt|gt|amp|quot|apos)|#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7}));|&")
@@ -107,7 +108,7 @@ def _metadata(chunk: str) -> dict[str, str]:
         key: unquote(value, errors="strict") if encoded else _unescaped(value)
         for key, encoded, value in _VALUE.findall(found[1])
     }
-    if found[1].count("</") + found[1].count("/>") != len(values):
+    if _VALUE.sub("", found[1]).strip():
         raise ValueError("its metadata has another form")
     return values
 

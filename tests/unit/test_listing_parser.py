@@ -414,3 +414,37 @@ class TestAnyPage:
         except StorageFailed:
             return
         assert len(entries) == 1
+
+
+class TestMetadata:
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            {},
+            {"owner": "sales"},
+            {"owner": "a & b <c>", "Owner2": "  spaced  ", "_x": ""},
+            {"Metadata": "x", "Name": "other", "Blob": "y", "OrMetadata": "z", "Properties": "p"},
+        ],
+    )
+    def test_it_is_read_where_it_is_asked_for(self, metadata: dict[str, str]) -> None:
+        body = page(blob(metadata=metadata), blob("<Name>b.csv</Name>", metadata={"other": "1"}))
+        assert [entry.metadata for entry in parse(body, "raw", metadata=True)] == [metadata, {"other": "1"}]
+        assert [entry.metadata for entry in parse(body, "raw")] == [None, None]
+
+    @pytest.mark.parametrize("recorded", [AZURE, AZURITE], ids=["azure", "azurite"])
+    def test_a_real_xml_parser_finds_the_same(self, recorded: bytes) -> None:
+        root = ElementTree.fromstring(recorded)  # noqa: S314  # our own resource
+        expected = [
+            {value.tag: value.text or "" for value in found.findall("Metadata/*")}
+            for found in root.iter("Blob")
+            if found.findtext("Deleted") != "true"
+            and (found.find("VersionId") is None or found.findtext("IsCurrentVersion") == "true")
+        ]
+        assert [entry.metadata for entry in parse(recorded, "raw", metadata=True)] == expected
+        assert any(expected)
+
+    @pytest.mark.parametrize("inner", ["<a>1</b>", "<a>1", "<a><b>1</b></a>", "text <a>&bogus;</a>"])
+    def test_a_form_that_is_not_understood_is_refused(self, inner: str) -> None:
+        body = page(blob(metadata={"marker": "x"})).replace(b"<marker>x</marker>", inner.encode())
+        with pytest.raises(StorageFailed, match="not understood"):
+            parse(body, "raw", metadata=True)

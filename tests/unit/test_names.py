@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.decisions.names import MAX_NAME_CHARACTERS, backup_name, refusal
+from shared.decisions.names import (
+    MAX_NAME_CHARACTERS,
+    as_metadata,
+    backup_name,
+    long_name_folder,
+    refusal,
+    source_name_in,
+    version_of_backup,
+)
 from shared.model import Version
 from tests.names import HARD_NAMES, REFUSED_NAMES
 
@@ -62,3 +70,60 @@ def test_a_name_that_http_would_resolve_is_refused(name: str) -> None:
 def test_two_versions_never_share_a_backup_name(one: tuple[str, str], other: tuple[str, str]) -> None:
     names = {backup_name(version(*values)) for values in (one, other)}
     assert (len(names) == 1) == (one == other)
+
+
+@pytest.mark.parametrize("name", [*HARD_NAMES.values(), "x" * 1024, "é" * 1024, "a/20261120T140533Z-0x1.csv"])
+def test_a_backup_tells_which_version_it_is(name: str) -> None:
+    key, text = as_metadata(name)
+    assert source_name_in({key: text}) == name
+    backup = backup_name(version(name))
+    assert version_of_backup(backup, 812, {key: text, "owner": "sales"}) == version(name)
+    if not backup.startswith(".snapkeep/long/"):
+        assert version_of_backup(backup, 812) == version(name)
+
+
+@given(st.text(min_size=1, max_size=1024))
+def test_what_a_backup_tells_is_right_or_nothing(name: str) -> None:
+    key, text = as_metadata(name)
+    assert version_of_backup(backup_name(version(name)), 812, {key: text}) == version(name)
+    assert version_of_backup(backup_name(version(name)), 812) in {version(name), None}
+
+
+def test_a_hashed_name_without_its_metadata_tells_nothing() -> None:
+    backup = backup_name(version("x" * 1024))
+    assert version_of_backup(backup, 812) is None
+    assert version_of_backup(backup, 812, {"snapkeep_source_name": "y" * 1024}) is None
+
+
+def test_a_blob_that_is_called_like_the_folder_of_a_hashed_name_is_known_by_its_metadata() -> None:
+    name = long_name_folder("x" * 1024)
+    assert version_of_backup(backup_name(version(name)), 812, {"snapkeep_source_name": name}) == version(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "orders.csv",
+        "sales/orders.csv",
+        f"sales/orders.csv/{STAMP}",
+        f"sales/orders/{STAMP}.csv",
+        f"/{STAMP}"[1:],
+        "sales/orders.csv/20261120T140533Z-.csv",
+        "sales/orders.csv/20261120T140533-0x1.csv",
+    ],
+)
+def test_a_blob_of_another_name_is_no_backup(name: str) -> None:
+    assert version_of_backup(name, 812) is None
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"snapkeep_source_name": "%FF"},
+        {"snapkeep_source_name_base64": "/"},
+        {"snapkeep_source_name_base64": "/w=="},
+        {},
+    ],
+)
+def test_a_source_name_that_makes_no_sense_is_none(metadata: dict[str, str]) -> None:
+    assert source_name_in(metadata) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.connections import Connection
 from shared.containers import backup_container, is_container_name, is_system_container
 from shared.errors import SettingsError
-from shared.settings import Settings, SyncPair
+from shared.settings import RecoverySettings, Settings, SyncPair
 
 KEY = "c2VjcmV0LWtleS1vZi10aGUtYWNjb3VudA=="
 SIGNATURE = "sv=2024-11-04&ss=b&sig=c2VjcmV0LXNpZ25hdHVyZQ%3D%3D&se=2027-01-01"
@@ -430,3 +430,29 @@ class TestValues:
         for name, value in (GOOD | {"SNAPKEEP_CONCURRENCY": "7"}).items():
             monkeypatch.setenv(name, value)
         assert Settings.load().concurrency == 7
+
+
+class TestRecovery:
+    def test_the_backup_account_alone_is_enough(self) -> None:
+        settings = RecoverySettings.load({"BackupStorage": BACKUP})
+        assert settings.backup.account_name == "backup"
+        assert (settings.source, settings.state, settings.concurrency) == (None, None, 32)
+
+    def test_the_other_accounts_are_taken_where_they_are_given(self) -> None:
+        settings = RecoverySettings.load(GOOD | {"SNAPKEEP_CONCURRENCY": "7", "SNAPKEEP_ENGINE": "warp"})
+        assert settings.source is not None
+        assert settings.state is not None
+        assert (settings.source.account_name, settings.state.account_name) == ("source", "backup")
+        assert settings.concurrency == 7
+        assert RecoverySettings.of(loaded(SNAPKEEP_CONCURRENCY="7")) == settings
+
+    def test_an_account_that_is_half_given_is_an_error_and_not_left_out(self) -> None:
+        environ = {"SourceStorage__credential": "managedidentity", "SNAPKEEP_CONCURRENCY": "0"}
+        with pytest.raises(SettingsError) as refused:
+            RecoverySettings.load(environ)
+        lines = str(refused.value).splitlines()[1:]
+        assert [line.split(":")[0].strip() for line in lines] == [
+            "BackupStorage",
+            "SourceStorage",
+            "SNAPKEEP_CONCURRENCY",
+        ]
