@@ -24,7 +24,7 @@ from shared.adapters.accounts import STORAGE_SCOPE, USER_AGENT, Account
 from shared.adapters.listing_page import next_marker, parse
 from shared.adapters.retrying import listing_retry
 from shared.adapters.translate import azure_errors
-from shared.errors import SnapkeepError, StorageFailed
+from shared.errors import SnapkeepError
 from shared.model import Entry, second_of_http_date
 
 PAGE_SIZE = 5000
@@ -35,17 +35,17 @@ class Page(NamedTuple):
     """One page of a listing.
 
     `next_marker` is where the next one begins; None on the last. `served_at` is when the service
-    answered, by its own clock, as `YYYY-MM-DDTHH:MM:SSZ`.
+    answered, by its own clock, as `YYYY-MM-DDTHH:MM:SSZ`; None should it not say so.
     """
 
     entries: list[Entry]
     next_marker: str | None
-    served_at: str
+    served_at: str | None
 
 
 class _Answer(NamedTuple):
     body: bytes
-    served_at: str
+    served_at: str | None
 
 
 class Listing:
@@ -123,7 +123,7 @@ class Listing:
             response = await self._client.send_request(HttpRequest("GET", url))
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
-            return _Answer(response.content, _served_at(response, container))
+            return _Answer(response.content, _served_at(response))
 
     def _signature(self) -> str:
         """What is added to a URL to be let in; nothing where a bearer token goes along.
@@ -154,8 +154,8 @@ class Listing:
         await self._client.close()
 
 
-def _served_at(response: AsyncHttpResponse, container: str) -> str:
+def _served_at(response: AsyncHttpResponse) -> str | None:
     try:
         return second_of_http_date(response.headers.get("Date", ""))
-    except ValueError as error:
-        raise StorageFailed(f"list {container}: an answer's Date is {error}") from error
+    except ValueError:  # the listing is good all the same; nothing is dated by this page
+        return None
