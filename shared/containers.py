@@ -9,12 +9,14 @@ MAX_CONTAINER_CHARACTERS = 63
 BACKUP_SUFFIX = "bak"
 STATE_CONTAINER = "snapkeep-state"
 STAGING_CONTAINER = "snapkeep-staging"
+DRILL_PREFIX = "snapkeep-drill-"
+"""What the scratch containers of drills are called, before the drill's id."""
 
 POISON_SUFFIX = "-poison"
 """What the Functions host appends to a queue's name for the messages that it gives up on."""
 
 _NAME = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*")
-_PLATFORM_CONTAINERS = ("azure-webjobs-*", "azure-pipelines-*", STATE_CONTAINER, STAGING_CONTAINER)
+_PLATFORM_CONTAINERS = ("azure-webjobs-*", "azure-pipelines-*", STATE_CONTAINER, STAGING_CONTAINER, f"{DRILL_PREFIX}*")
 
 
 def is_container_name(name: str) -> bool:

@@ -154,6 +154,14 @@ class AzcopyUnusable(SnapkeepError):
     """azcopy cannot be run as things are: it is missing, broken, or has no room; nothing was copied."""
 
 
+class DirectoryUnusable(SnapkeepError):
+    """No more files can be written to the directory that a restore goes to: it is full, gone, or not writable."""
+
+
+class FileRefused(SnapkeepError):
+    """What stands under a file's name, or on the way to it, is not touched."""
+
+
 class SyncFailed(SnapkeepError):
     """A mirror is not what its source is, or could not be made; the message names the pairs and reasons.
 

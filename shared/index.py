@@ -6,52 +6,27 @@ a hierarchical one by path segment. So they are compared by name and never side 
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import ClassVar
 
 from shared.model import Entry, IndexedBlob
-
-_NAMES_PER_QUERY = 500
-"""Below the number of parameters that any SQLite takes in one statement (999 in old ones)."""
-
-_CACHE_KIB = 16 * 1024
+from shared.temporary_database import NAMES_PER_QUERY, TemporaryDatabase, key_of, marks, name_of, parts
 
 
-class ListingIndex:
-    """Blobs by name, in a temporary file of their own that `close` removes.
+class ListingIndex(TemporaryDatabase):
+    """Blobs by name. One that is added twice holds what was added last."""
 
-    A name that is added twice holds what was added last. Not for more than one thread at a time.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        """`folder` is where the file is made; None for the system's temporary folder."""
-        self._folder = tempfile.TemporaryDirectory(prefix="snapkeep-index-", dir=folder)
-        # The file is read by nobody after a crash: a journal and flushes would only cost time.
-        self._database = sqlite3.connect(
-            Path(self._folder.name) / "names.sqlite", isolation_level=None, check_same_thread=False
-        )
-        for statement in (
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            "PRAGMA locking_mode = EXCLUSIVE",
-            f"PRAGMA cache_size = -{_CACHE_KIB}",
-            "CREATE TABLE blobs (name BLOB PRIMARY KEY, size INTEGER NOT NULL, md5 TEXT, blob_type TEXT NOT NULL,"
-            " last_modified TEXT NOT NULL) WITHOUT ROWID",
-        ):
-            self._database.execute(statement)
+    tables: ClassVar[tuple[str, ...]] = (
+        "CREATE TABLE blobs (name BLOB PRIMARY KEY, size INTEGER NOT NULL, md5 TEXT, blob_type TEXT NOT NULL,"
+        " last_modified TEXT NOT NULL) WITHOUT ROWID",
+    )
 
     def add_many(self, entries: Iterable[Entry]) -> None:
         """Adds a listing's live blobs, in place of those of the same name."""
-        self._database.execute("BEGIN")
-        self._database.executemany(
+        self._change(
             "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?)",
-            ((_key(one.name), one.size, one.md5, one.blob_type, one.last_modified) for one in entries),
+            ((key_of(one.name), one.size, one.md5, one.blob_type, one.last_modified) for one in entries),
         )
-        self._database.execute("COMMIT")
 
     def get(self, name: str) -> IndexedBlob | None:
         """The blob of this name; None when there is none."""
@@ -60,9 +35,9 @@ class ListingIndex:
     def get_many(self, names: Sequence[str]) -> dict[str, IndexedBlob]:
         """The blobs of these names, as far as there are any."""
         found = {}
-        for part in _parts(names):
+        for part in parts(names):
             rows = self._database.execute(
-                f"SELECT name, size, md5, blob_type, last_modified FROM blobs WHERE name IN ({_marks(part)})",  # noqa: S608 -- question marks alone
+                f"SELECT name, size, md5, blob_type, last_modified FROM blobs WHERE name IN ({marks(part)})",  # noqa: S608 -- question marks alone
                 part,
             )
             for row in rows:
@@ -73,8 +48,8 @@ class ListingIndex:
     def remove_many(self, names: Sequence[str]) -> None:
         """Forgets these names; one that is not there is fine."""
         self._database.execute("BEGIN")
-        for part in _parts(names):
-            self._database.execute(f"DELETE FROM blobs WHERE name IN ({_marks(part)})", part)  # noqa: S608 -- question marks alone
+        for part in parts(names):
+            self._database.execute(f"DELETE FROM blobs WHERE name IN ({marks(part)})", part)  # noqa: S608 -- question marks alone
         self._database.execute("COMMIT")
 
     def __iter__(self) -> Iterator[IndexedBlob]:
@@ -85,34 +60,101 @@ class ListingIndex:
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM blobs").fetchone()[0])
 
-    def close(self) -> None:
-        """Removes the file. Closing twice is fine."""
-        self._database.close()
-        self._folder.cleanup()
 
-    def __enter__(self) -> Self:
-        return self
+class FolderIndex(TemporaryDatabase):
+    """The folders of a container's backups, each struck out as the blob whose versions it holds is seen.
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
+    Beside them stand the blobs that are recorded as gone: from when on, and whether they were back. Such a one
+    is known by its folder, or by any of the folders that its versions can have; the first of them is its own.
+    """
+
+    tables: ClassVar[tuple[str, ...]] = (
+        "CREATE TABLE folders (folder BLOB PRIMARY KEY, newest TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE gone (folder BLOB PRIMARY KEY, own INTEGER NOT NULL, first_missed TEXT NOT NULL,"
+        " seen_at TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE kept (folder BLOB PRIMARY KEY) WITHOUT ROWID",
+    )
+
+    def add_many(self, backups: Iterable[tuple[str, str]]) -> None:
+        """Adds backups as (folder, name in it); of each folder the greatest name is held."""
+        newest: dict[str, str] = {}
+        for folder, name in backups:
+            if name > newest.get(folder, ""):
+                newest[folder] = name
+        self._change(
+            "INSERT INTO folders VALUES (?, ?) ON CONFLICT DO UPDATE SET newest = max(newest, excluded.newest)",
+            ((key_of(folder), name) for folder, name in newest.items()),
+        )
+
+    def strike_out(self, folders: Sequence[str]) -> None:
+        """Forgets these folders; one that is not there is fine."""
+        self._change("DELETE FROM folders WHERE folder = ?", ((key_of(folder),) for folder in folders))
+
+    def strike_out_all_but(self, folders: Iterable[str]) -> None:
+        """Forgets all folders but these."""
+        self._change("INSERT OR IGNORE INTO kept VALUES (?)", ((key_of(folder),) for folder in folders))
+        self._database.execute("DELETE FROM folders WHERE folder NOT IN kept")
+        self._database.execute("DELETE FROM kept")
+
+    def parts(self) -> Iterator[list[tuple[str, str]]]:
+        """The folders that are left, some hundreds at a time, with the greatest name in each.
+
+        Whatever is changed between two parts, none that is left comes twice, or not at all.
+        """
+        last = b""
+        while True:
+            rows = self._database.execute(
+                f"SELECT folder, newest FROM folders WHERE folder > ? ORDER BY folder LIMIT {NAMES_PER_QUERY}",  # noqa: S608 -- a number
+                (last,),
+            ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield [(name_of(folder), newest) for folder, newest in rows]
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM folders").fetchone()[0])
+
+    def record_gone(self, blobs: Iterable[tuple[tuple[str, ...], str]]) -> None:
+        """Records (folders of a blob, when it was first missed), in any order; the last time counts."""
+        self._change(
+            "INSERT INTO gone VALUES (?, ?, ?, '')"
+            " ON CONFLICT DO UPDATE SET first_missed = max(first_missed, excluded.first_missed)",
+            _rows(blobs),
+        )
+
+    def record_back(self, blobs: Iterable[tuple[tuple[str, ...], str]]) -> None:
+        """Records (folders of a blob, when it was seen again), in any order; the last time counts."""
+        self._change(
+            "INSERT INTO gone VALUES (?, ?, '', ?) ON CONFLICT DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)",
+            _rows(blobs),
+        )
+
+    def gone_among(self, folders: Sequence[str]) -> dict[str, str]:
+        """Which of these are recorded as gone and not back since: when each was first missed."""
+        found = {}
+        for part in parts(folders):
+            rows = self._database.execute(
+                f"SELECT folder, first_missed FROM gone WHERE first_missed > seen_at AND folder IN ({marks(part)})",  # noqa: S608 -- question marks alone
+                part,
+            )
+            found.update({name_of(folder): first_missed for folder, first_missed in rows})
+        return found
+
+    @property
+    def gone_count(self) -> int:
+        """How many blobs are recorded as gone and not back since."""
+        return int(
+            self._database.execute("SELECT count(*) FROM gone WHERE own AND first_missed > seen_at").fetchone()[0]
+        )
 
 
-def _key(name: str) -> bytes:
-    # Bytes, since SQLite's text ends at U+0000 for some of its functions; a name is compared byte by byte.
-    return name.encode("utf-8", "surrogatepass")
+def _rows(blobs: Iterable[tuple[tuple[str, ...], str]]) -> Iterator[tuple[bytes, bool, str]]:
+    for folders, second in blobs:
+        for position, folder in enumerate(folders):
+            yield key_of(folder), position == 0, second
 
 
 def _blob(row: tuple[bytes, int, str | None, str, str]) -> IndexedBlob:
     name, size, md5, blob_type, last_modified = row
-    return IndexedBlob(name.decode("utf-8", "surrogatepass"), size, md5, blob_type, last_modified)
-
-
-def _parts(names: Sequence[str]) -> Iterator[list[bytes]]:
-    for start in range(0, len(names), _NAMES_PER_QUERY):
-        yield [_key(name) for name in names[start : start + _NAMES_PER_QUERY]]
-
-
-def _marks(part: Sequence[bytes]) -> str:
-    return ",".join("?" * len(part))
+    return IndexedBlob(name_of(name), size, md5, blob_type, last_modified)

@@ -37,8 +37,8 @@ class Entry(NamedTuple):
     """One line of a listing: a live blob, or (with `snapshot`) a snapshot of one.
 
     `snapshot` is the service's timestamp, which sorts as time does; `md5` the Content-MD5 in base64
-    where the service holds one; `tier` is empty where the service names none; `metadata` is None
-    unless the listing was asked to read it.
+    where the service holds one; `tier` is empty where the service names none; `metadata` is None, and
+    `created` empty, unless the listing was asked to read them.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Entry(NamedTuple):
     directory: bool = False
     customer_key: bool = False
     metadata: dict[str, str] | None = None
+    created: str = ""
 
     @property
     def version(self) -> Version:
@@ -70,7 +71,11 @@ class IndexedBlob(NamedTuple):
 
 @dataclass(frozen=True)
 class BlobState:
-    """What a HEAD tells of one blob, snapshot or backup."""
+    """What a HEAD tells of one blob, snapshot or backup.
+
+    `copying` is the state of the service's own asynchronous copy onto it (`pending`, `failed`, `aborted`);
+    empty where there was none, and for one that succeeded.
+    """
 
     version: Version
     md5: str | None
@@ -81,6 +86,7 @@ class BlobState:
     metadata: dict[str, str]
     tag_count: int
     snapshot: str | None = None
+    copying: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,3 +153,20 @@ class QueueOverview:
     oldest_waiting: datetime | None
     poison: int
     oldest_poison: datetime | None
+
+
+@dataclass(frozen=True)
+class QueuedMessage:
+    """A message as it stands in a queue; `text` as it was put there, `expires_at` None where it never does.
+
+    `receipt` is what the service asks of whoever deletes it or hands it back, and `visible_at` when others see it
+    again if nobody does; None when it was only looked at.
+    """
+
+    queue: str
+    message_id: str
+    text: str
+    inserted_at: datetime
+    expires_at: datetime | None
+    receipt: str | None = None
+    visible_at: datetime | None = None

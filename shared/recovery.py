@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.adapters.accounts import Account
+from shared.adapters.backup import BackupStorage
 from shared.adapters.source import SourceStorage
 from shared.adapters.state import State
 from shared.services import Services, utc_now
@@ -24,6 +25,7 @@ class Recovery:
     Attributes:
         source: None where no source account is configured.
         backups: the backup account, read as any account is.
+        backup: the same account, as what writes backups sees it: nothing is deleted from a source without them.
         state: the app's own; without one, the backup account's container of that name.
         state_is_the_apps: whether `state` is the app's, and so knows of deletions.
     """
@@ -31,26 +33,25 @@ class Recovery:
     settings: RecoverySettings
     source: SourceStorage | None
     backups: SourceStorage
+    backup: BackupStorage
     state: State
     now: Callable[[], datetime] = utc_now
 
     @classmethod
     def open(cls, settings: RecoverySettings, now: Callable[[], datetime] = utc_now) -> Recovery:
-        return cls(
-            settings,
-            SourceStorage(Account(settings.source)) if settings.source else None,
-            SourceStorage(Account(settings.backup)),
-            State(Account(settings.state or settings.backup)),
-            now,
-        )
+        source = SourceStorage(Account(settings.source)) if settings.source else None
+        state = State(Account(settings.state or settings.backup))
+        backup = BackupStorage(Account(settings.backup), state)
+        return cls(settings, source, SourceStorage(backup.account, backup.listing), backup, state, now)
 
     @classmethod
     def of(cls, services: Services) -> Recovery:
-        """The same with the app's own services, which stay theirs to close."""
+        """The same with the app's own services, which stay theirs to close: there is nothing of its own to it."""
         return cls(
             RecoverySettings.of(services.settings),
             services.source,
-            SourceStorage(services.backup.account),
+            SourceStorage(services.backup.account, services.backup.listing),
+            services.backup,
             services.state,
             services.now,
         )
@@ -63,7 +64,7 @@ class Recovery:
         """Closes what `open` opened."""
         if self.source is not None:
             await self.source.close()
-        await self.backups.close()
+        await self.backup.close()
         await self.state.close()
 
     async def __aenter__(self) -> Recovery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -36,9 +37,10 @@ class FaultAt:
         self.crash: Callable[[], object] = lambda: None
         self.struck: list[str] = []
 
-    def stand_before(self, *proxies: FaultProxy) -> None:
+    def stand_before(self, *proxies: FaultProxy, target: str | re.Pattern[str] = "") -> None:
+        """Counts the calls to these, or of them those with this in their target alone."""
         for proxy in proxies:
-            proxy.add(Rule(self._act))
+            proxy.add(Rule(self._act, target=target))
 
     async def _act(self, request: Request, forward: Forward) -> Response:
         if self._dead:

@@ -29,12 +29,12 @@ class BackupStorage:
     def __init__(self, account: Account, state: State) -> None:
         self.account = account
         self._state = state
-        self._listing = Listing(account)
+        self.listing = Listing(account)
         self._ready: set[tuple[str, str | None]] = set()
         self._making: dict[str, asyncio.Lock] = {}
 
     def pages(self, container: str) -> AsyncGenerator[Page]:
-        return self._listing.pages(container)
+        return self.listing.pages(container)
 
     async def state(self, container: str, name: str) -> BlobState | None:
         """What stands under this name; None when nothing does."""
@@ -119,7 +119,7 @@ class BackupStorage:
             older_than: a time such as 2026-11-20T14:05:33Z; what was modified since stays.
         """
         with contextlib.suppress(ContainerNotFound):
-            async with contextlib.aclosing(self._listing.pages(STAGING_CONTAINER)) as pages:
+            async with contextlib.aclosing(self.listing.pages(STAGING_CONTAINER)) as pages:
                 async for page in pages:
                     for entry in page.entries:
                         if entry.last_modified < older_than:
@@ -132,7 +132,7 @@ class BackupStorage:
             log.warning("%s; it is left to the next sweep", error)
 
     async def close(self) -> None:
-        await self._listing.close()
+        await self.listing.close()
         await self.account.close()
 
 

@@ -85,7 +85,7 @@ class Listing:
 
         Args:
             include: what the service is to add to live blobs: `snapshots`, `metadata`, with commas.
-            read_metadata: whether the entries hold the metadata, which `include` must name then.
+            read_metadata: whether the entries hold the metadata, which `include` must name then, and `created`.
 
         Raises:
             ContainerNotFound: it does not exist.

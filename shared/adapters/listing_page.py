@@ -22,6 +22,7 @@ _BEGIN = re.compile(r"<Blob>(?=\s*<Name)")
 _END = re.compile(r"<NextMarker\s*(?:/>|>([^<]*)</NextMarker>)\s*</EnumerationResults>\s*\Z")
 _OVERLOOKED = re.compile(r"</Blob>\s*<Blob>")
 _HEAD = re.compile(r"<(Name|Snapshot|Deleted|VersionId)( Encoded=\"true\")?>([^<]*)</")
+_CREATED = re.compile(r"<Creation-Time>([^<]+)</Creation-Time>")
 # To the last closing tag of that name: a key may be called Metadata, too.
 _METADATA = re.compile(r"<Metadata>(.*)</Metadata>", re.DOTALL)
 _VALUE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)( Encoded=\"true\")?(?:\s*/>|>([^<]*)</\1>)")
@@ -34,7 +35,7 @@ def parse(body: bytes, container: str, *, metadata: bool = False) -> list[Entry]
     """The entries of one page, in its order; soft-deleted and older versions are left out.
 
     Args:
-        metadata: whether to read the metadata too, which takes as long as all the rest.
+        metadata: whether to read the metadata too, and when the blob was created, which takes as long as all the rest.
 
     Raises:
         StorageFailed: the page is cut short, or says something that is not understood.
@@ -52,7 +53,7 @@ def parse(body: bytes, container: str, *, metadata: bool = False) -> list[Entry]
         try:
             entry = _entry(chunk)
             if metadata and entry is not None:
-                entry = entry._replace(metadata=_metadata(chunk))
+                entry = entry._replace(metadata=_metadata(chunk), created=_created(chunk))
         except (KeyError, ValueError) as error:
             raise StorageFailed(f"list {container}: an entry is not understood: {error}: {chunk[:200]!r}") from error
         if entry is not None:
@@ -98,6 +99,12 @@ def _entry(chunk: str) -> Entry | None:
         directory,
         "CustomerProvidedKeySha256" in found,
     )
+
+
+def _created(chunk: str) -> str:
+    """When a blob of this name was created; a service of an older version does not tell."""
+    found = _CREATED.search(chunk, 0, chunk.index("</Properties>"))
+    return second_of_http_date(found[1]) if found else ""
 
 
 def _metadata(chunk: str) -> dict[str, str]:

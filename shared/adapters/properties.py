@@ -28,7 +28,13 @@ def blob_state(name: str, properties: BlobProperties, snapshot: str | None = Non
         metadata=dict(properties.metadata or {}),
         tag_count=properties.tag_count or 0,
         snapshot=snapshot,
+        copying=_unfinished_copy(properties),
     )
+
+
+def _unfinished_copy(properties: BlobProperties) -> str:
+    status = str(getattr(properties.copy.status, "value", properties.copy.status) or "")
+    return "" if status == "success" else status
 
 
 def content_settings(state: BlobState) -> ContentSettings:

@@ -10,7 +10,7 @@ from azure.core import MatchConditions
 
 from shared.adapters.accounts import Account
 from shared.adapters.leases import HeldLease, held
-from shared.adapters.listing import Listing, Page
+from shared.adapters.listing import PAGE_SIZE, Listing, Page
 from shared.adapters.properties import blob_state
 from shared.adapters.translate import azure_errors
 from shared.errors import BlobGone, ContainerNotFound
@@ -20,18 +20,34 @@ from shared.model import BlobState, Version
 class SourceStorage:
     """The source account's containers and blobs."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, listing: Listing | None = None) -> None:
         self.account = account
-        self._listing = Listing(account)
+        self._listing = listing or Listing(account)
 
     async def containers(self) -> list[str]:
         """The names of all containers, in the service's order."""
         with azure_errors("list the source account's containers"):
             return [container.name async for container in self.account.service.list_containers()]
 
-    def pages(self, container: str, prefix: str = "", marker: str | None = None) -> AsyncGenerator[Page]:
+    def pages(
+        self,
+        container: str,
+        prefix: str = "",
+        marker: str | None = None,
+        *,
+        include: str = "snapshots,metadata",
+        page_size: int = PAGE_SIZE,
+        read_metadata: bool = False,
+    ) -> AsyncGenerator[Page]:
         """The live blobs and their snapshots; metadata comes along because it tells directories."""
-        return self._listing.pages(container, prefix=prefix, marker=marker, include="snapshots,metadata")
+        return self._listing.pages(
+            container,
+            prefix=prefix,
+            marker=marker,
+            include=include,
+            page_size=page_size,
+            read_metadata=read_metadata,
+        )
 
     async def state(self, container: str, name: str, snapshot: str | None = None) -> BlobState | None:
         """What the blob (or one snapshot of it) is now; None when there is none.

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import ContentSettings
 
 from shared.adapters.accounts import Account
 from shared.adapters.leases import HeldLease, held
 from shared.adapters.translate import azure_errors
 from shared.containers import STATE_CONTAINER
-from shared.errors import AlreadyRunning, BackupExists, BlobGone, ContainerNotFound, LeaseUnavailable
+from shared.errors import (
+    AlreadyRunning,
+    BackupExists,
+    BlobGone,
+    ContainerNotFound,
+    LeaseUnavailable,
+    StorageFailed,
+)
 
 
 class State:
-    """JSON documents by name, and locks."""
+    """JSON documents and texts by name, and locks."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -34,12 +44,62 @@ class State:
 
     async def write(self, name: str, document: Any) -> None:
         """Stores a document, in place of an older one of its name."""
-        body = json.dumps(document, ensure_ascii=False, indent=1).encode()
+        await self.write_text(name, json.dumps(document, ensure_ascii=False, indent=1), None)
+
+    async def write_text(self, name: str, text: str, content_type: str | None) -> None:
+        """Stores a text, in UTF-8, in place of an older one of its name; browsers are told its content type."""
+        body = text.encode()
         try:
-            await self._put(name, body, overwrite=True)
+            await self._put(name, body, overwrite=True, content_type=content_type)
         except ContainerNotFound:
             await self._create_container()
-            await self._put(name, body, overwrite=True)
+            await self._put(name, body, overwrite=True, content_type=content_type)
+
+    async def upload(self, name: str, path: Path) -> None:
+        """Stores a file's content, in place of an older one of its name, without holding all of it in memory."""
+        try:
+            await self._put_file(name, path)
+        except ContainerNotFound:
+            await self._create_container()
+            await self._put_file(name, path)
+
+    async def download(self, name: str, path: Path) -> bool:
+        """Writes what `upload` stored to a file, without holding all of it in memory; False where there is none."""
+        try:
+            with azure_errors(f"read {STATE_CONTAINER}/{name}"):
+                stream = await self._account.blob(STATE_CONTAINER, name).download_blob()
+                with path.open("wb") as file:
+                    async for piece in stream.chunks():
+                        file.write(piece)
+        except (BlobGone, ContainerNotFound):
+            return False
+        return True
+
+    async def append_lines(self, name: str, lines: Sequence[str]) -> None:
+        """Adds lines to a log, at most 4 MiB of them at once; they may stand there twice, after a lost answer."""
+        body = "".join(f"{line}\n" for line in lines).encode()
+        blob = self._account.blob(STATE_CONTAINER, name)
+        for _ in range(2):
+            with contextlib.suppress(BlobGone, ContainerNotFound), azure_errors(f"write {STATE_CONTAINER}/{name}"):
+                await blob.append_block(body)
+                return
+            await self._create_container()
+            with contextlib.suppress(BackupExists), azure_errors(f"write {STATE_CONTAINER}/{name}", write_once=True):
+                await blob.create_append_blob(match_condition=MatchConditions.IfMissing)
+        raise StorageFailed(f"write {STATE_CONTAINER}/{name}: it was removed while it was written")
+
+    async def lines(self, name: str) -> AsyncIterator[str]:
+        """The lines of a log, without holding all of them in memory; none where there is no such log."""
+        left = b""
+        try:
+            with azure_errors(f"read {STATE_CONTAINER}/{name}"):
+                stream = await self._account.blob(STATE_CONTAINER, name).download_blob()
+                async for piece in stream.chunks():
+                    *whole, left = (left + piece).split(b"\n")
+                    for line in whole:
+                        yield line.decode()
+        except (BlobGone, ContainerNotFound):
+            return
 
     async def delete(self, name: str) -> None:
         """Removes a document; one that is gone already is fine."""
@@ -76,9 +136,16 @@ class State:
                 raise AlreadyRunning(f"another instance runs {work} now; nothing was done here") from None
             yield lease
 
-    async def _put(self, name: str, body: bytes, *, overwrite: bool) -> None:
+    async def _put(self, name: str, body: bytes, *, overwrite: bool, content_type: str | None = None) -> None:
+        headers = ContentSettings(content_type=content_type) if content_type else None
         with azure_errors(f"write {STATE_CONTAINER}/{name}", write_once=not overwrite):
-            await self._account.blob(STATE_CONTAINER, name).upload_blob(body, overwrite=overwrite)
+            await self._account.blob(STATE_CONTAINER, name).upload_blob(
+                body, overwrite=overwrite, content_settings=headers
+            )
+
+    async def _put_file(self, name: str, path: Path) -> None:
+        with azure_errors(f"write {STATE_CONTAINER}/{name}"), path.open("rb") as file:
+            await self._account.blob(STATE_CONTAINER, name).upload_blob(file, overwrite=True)
 
     async def _create_container(self) -> None:
         with azure_errors(f"create {STATE_CONTAINER}"):

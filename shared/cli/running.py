@@ -41,8 +41,12 @@ def run(settings_file: Path | None, work: Callable[[Services], Awaitable[Result]
     return finish(with_services)
 
 
-def finish(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Runs `work` to its end; an error that is meant for people, or Ctrl-C, ends the program."""
+def finish(work: Callable[[], Awaitable[Result]], stopped: str = "stopped; nothing is lost: run it again") -> Result:
+    """Runs `work` to its end; an error that is meant for people, or Ctrl-C, ends the program.
+
+    Args:
+        stopped: what is said after Ctrl-C.
+    """
 
     async def awaited() -> Result:
         return await work()
@@ -53,7 +57,7 @@ def finish(work: Callable[[], Awaitable[Result]]) -> Result:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        click.echo("stopped; nothing is lost: run it again", err=True)
+        click.echo(stopped, err=True)
         sys.exit(1)
 
 

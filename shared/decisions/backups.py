@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
@@ -11,6 +12,10 @@ from shared.model import ARCHIVE, BlobState, Version
 
 SOURCE_ETAG = "snapkeep_source_etag"
 SOURCE_LAST_MODIFIED = "snapkeep_source_last_modified"
+SOURCE_SIZE = "snapkeep_source_size"
+"""Of append and page blobs, whose backups are written piece by piece: by it a half-written one is known."""
+
+SOURCE_PREFIX = "snapkeep_source_"
 
 UNFINISHED_PAGE_BYTES = 512
 """By how much a page blob's backup is too large until all its pages are in (`shared.adapters.copying`)."""
@@ -121,12 +126,19 @@ def engine(
 def backup_metadata(source: BlobState) -> dict[str, str]:
     """The source's metadata, and which version this is, as far as the service's limit leaves room."""
     version = source.version
-    metadata = {key: value for key, value in source.metadata.items() if not key.lower().startswith("snapkeep_source_")}
+    metadata = {key: value for key, value in source.metadata.items() if not key.lower().startswith(SOURCE_PREFIX)}
     name_key, name = as_metadata(version.name)
     additions = {SOURCE_ETAG: version.etag, SOURCE_LAST_MODIFIED: version.last_modified, name_key: name}
+    if source.blob_type != "BlockBlob":
+        additions[SOURCE_SIZE] = str(version.size)
     room = MAX_METADATA_BYTES - sum(len(key) + len(value) for key, value in metadata.items())
     for key, value in additions.items():
         room -= len(key) + len(value)
         if room >= 0:
             metadata[key] = value
     return metadata
+
+
+def source_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The source's own metadata, out of that of its backup (`backup_metadata`)."""
+    return {key: value for key, value in metadata.items() if not key.lower().startswith(SOURCE_PREFIX)}

@@ -78,6 +78,35 @@ def version_of_backup(name: str, size: int, metadata: Mapping[str, str] | None =
     return None
 
 
+def folder_of_backup(name: str) -> tuple[str, str] | None:
+    """The folder that holds all versions of one blob, and what tells this one there; None for no version's name.
+
+    As `version_of_backup`, in a fraction of its time and without metadata: for listings of millions. The second
+    part begins with the version's time, so that of one folder's the greatest is the newest.
+    """
+    folder, _, last = name.rpartition("/")
+    stamp = _STAMP.match(last)
+    if stamp is None or not folder:
+        return None
+    extension = last[stamp.end() :]
+    if extension == _extension(folder) or _HASHED.fullmatch(folder):
+        return folder, last
+    return None
+
+
+def stamp_of_hashed(name: str) -> tuple[str, str] | None:
+    """The ETag and Last-Modified in the hashed name of a backup; None for another name.
+
+    It is all that such a name tells by itself, should its metadata have had no room for the source's.
+    """
+    folder, _, last = name.rpartition("/")
+    stamp = _STAMP.match(last)
+    if stamp is None or not _HASHED.fullmatch(folder):
+        return None
+    year, month, day, hour, minute, second, etag = stamp.groups()
+    return etag, f"{year}-{month}-{day}T{hour}:{minute}:{second}Z"
+
+
 def long_name_folder(name: str) -> str:
     """The folder of a name's backups where they are hashed: with a prefix of it, all of them are found."""
     return f"{LONG_NAMES}/{sha256(name.encode()).hexdigest()}"

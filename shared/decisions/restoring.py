@@ -1,18 +1,16 @@
-"""What a restore must do for one blob: which version, from where, over what; or why it cannot be."""
+"""The nouns of a restore: the job, the places that hold a version, and the steps that a plan is made of.
+
+A plan is written as one line of JSON a step, so that carrying it out, now or after a crash, takes nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from shared.decisions.deletions import Deletion, Fate, fate
-from shared.decisions.names import refusal
-from shared.model import ARCHIVE, Entry, Version
-
-MAX_OFFERED = 3
-"""How many older versions a step names, for the case that no place holds the wanted one undamaged."""
+from shared.model import Version
 
 
 class Mode(StrEnum):
@@ -33,6 +31,7 @@ class Job:
         origin: where versions may come from: the source account, the backup account, or both.
         target: the container or directory that they go to; the source container itself in place.
         target_account: the account of that container.
+        rehydrate: the priority at which archived blobs are rehydrated; empty for not at all.
     """
 
     container: str
@@ -46,6 +45,16 @@ class Job:
     include_deleted: bool = False
     delete_newer: bool = False
     overwrite: bool = False
+    rehydrate: Literal["", "standard", "high"] = ""
+
+    def document(self) -> dict[str, Any]:
+        """All of it, as it stands in the state and in reports."""
+        return asdict(self) | {"mode": self.mode.value, "names": list(self.names)}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Job:
+        """What `document` gave."""
+        return cls(**document | {"mode": Mode(document["mode"]), "names": tuple(document["names"])})
 
 
 class Place(StrEnum):
@@ -64,6 +73,8 @@ class Held(NamedTuple):
         etag: the ETag of the blob in that place, which for a backup is not the version's.
         size: of the blob in that place: another one than the version's is damage, or a backup half written.
         md5: the Content-MD5 that the place has for it.
+        unusable: why nothing can be taken from there; empty where it can. That the version existed counts
+            all the same: else an older one would be restored in its place, and nobody would notice.
     """
 
     place: Place
@@ -74,6 +85,7 @@ class Held(NamedTuple):
     md5: str | None
     blob_type: str
     tier: str
+    unusable: str = ""
 
 
 class Action(StrEnum):
@@ -94,6 +106,7 @@ class Step:
         places: where that version stands, cheapest first.
         replaces: the ETag of the live blob that is overwritten or deleted; None where nothing may stand.
         offered: Last-Modified of older versions, newest first, for when no place holds this one undamaged.
+        caution: what nobody could find out about this blob, and its owner may know.
     """
 
     action: Action
@@ -104,101 +117,57 @@ class Step:
     replaces: str | None = None
     directory: bool = False
     offered: tuple[str, ...] = ()
+    caution: str = ""
 
 
-def step(job: Job, name: str, live: Entry | None, held: Iterable[Held], deletions: Sequence[Deletion]) -> Step | None:
-    """What the restore does for this name; None when it has nothing to do with it.
+def to_line(step: Step) -> str:
+    """A step as one line of a plan; `of_line` reads it."""
+    document: dict[str, Any] = {"action": step.action.value, "name": step.name, "reason": step.reason}
+    if step.version is not None:
+        document["version"] = step.version._asdict()
+    if step.places:
+        document["places"] = [_place(one, step.version) for one in step.places]
+    for key, value in (
+        ("replaces", step.replaces),
+        ("directory", step.directory),
+        ("offered", list(step.offered)),
+        ("caution", step.caution),
+    ):
+        if value:
+            document[key] = value
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
-    Args:
-        live: what stands under the name in the source container now, a directory too; None when nothing
-            does, or nobody could look.
-        held: every version of the blob, of the moment or not, at every place that may be taken from.
+
+def of_line(text: str) -> Step:
+    """The step that `to_line` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none.
     """
-    refused = refusal(name)
-    if live is not None and live.directory:
-        return _directory(job, live)
-    places = list(held)
-    known = [version for version in _in_order(places) if version.last_modified <= job.at]
-    if not known:
-        return _newer(job, live, f"created after {job.at}") if live is not None else None
-    version = known[-1]
-    ended = fate(version, job.at, deletions)
-    if ended is Fate.DELETED and not job.include_deleted:
-        if live is not None and live.last_modified > job.at:
-            return _newer(job, live, f"was deleted before {job.at}, and created again after it")
-        return Step(Action.LEAVE, name, f"was deleted before {job.at}", version)
-    if refused:
-        return Step(Action.IMPOSSIBLE, name, refused, version)
-    if job.mode is Mode.IN_PLACE and live is not None and live.etag == version.etag:
-        return Step(Action.LEAVE, name, "is that version", version)
-    standing = _cheapest_first(job, [one for one in places if one.version.etag == version.etag])
-    offered = _offered(known, version)
-    whole = tuple(one for one in standing if one.size == version.size)
-    if not whole:
-        reason = f"its backup holds {standing[0].size} bytes, the version {version.size}"
-        return Step(Action.IMPOSSIBLE, name, reason, version, standing, offered=offered)
-    standing = whole
-    if all(one.tier == ARCHIVE for one in standing):
-        reason = "in the archive tier: it must be rehydrated first, which takes up to 15 hours"
-        return Step(Action.IMPOSSIBLE, name, reason, version, standing, offered=offered)
-    replaces = live.etag if live is not None and job.mode is Mode.IN_PLACE else None
-    return Step(Action.RESTORE, name, _why(job, version, ended, live), version, standing, replaces, offered=offered)
-
-
-def _in_order(held: Iterable[Held]) -> list[Version]:
-    """The versions of one blob, oldest first.
-
-    Last-Modified has whole seconds. Within one, the live blob is the newest, and snapshots tell the order by
-    their timestamps. For versions that backups alone hold, the ETags decide: the service makes them of its
-    clock, which is documented nowhere, so that they decide nothing else.
-    """
-    ages: dict[str, tuple[str, bool, str, str]] = {}
-    versions: dict[str, Version] = {}
-    for one in held:
-        snapshot = one.key if one.place is Place.SNAPSHOT else ""
-        age = (one.version.last_modified, one.place is Place.LIVE, snapshot, one.version.etag)
-        ages[one.version.etag] = max(age, ages.get(one.version.etag, age))
-        if one.place is not Place.BACKUP or one.version.etag not in versions:
-            versions[one.version.etag] = one.version  # the source knows better what it is than a copy
-    return sorted(versions.values(), key=lambda version: ages[version.etag])
-
-
-def _newer(job: Job, live: Entry, why: str) -> Step | None:
-    if job.mode is not Mode.IN_PLACE:
-        return None
-    if not job.delete_newer:
-        return Step(Action.LEAVE, live.name, why, live.version)
-    refused = refusal(live.name)
-    if refused:
-        return Step(Action.IMPOSSIBLE, live.name, refused, live.version)
-    return Step(Action.DELETE, live.name, why, live.version, replaces=live.etag)
-
-
-def _directory(job: Job, live: Entry) -> Step | None:
-    """A directory of a hierarchical namespace is deleted only with what was created after the moment, and empty."""
-    if job.mode is not Mode.IN_PLACE or live.last_modified <= job.at or not job.delete_newer:
-        return None
-    reason = f"a directory that was created after {job.at}, if it is empty by then"
-    return Step(Action.DELETE, live.name, reason, live.version, replaces=live.etag, directory=True)
-
-
-def _cheapest_first(job: Job, places: Iterable[Held]) -> tuple[Held, ...]:
-    """What can be read comes first, then what stands in the account it goes to, then the live blob before copies."""
-    near = {Place.BACKUP} if job.target_account == "backup" else {Place.LIVE, Place.SNAPSHOT}
-    order = [Place.LIVE, Place.SNAPSHOT, Place.BACKUP]
-    return tuple(
-        sorted(places, key=lambda one: (one.tier == ARCHIVE, one.place not in near, order.index(one.place), one.key))
+    document = json.loads(text)
+    version = Version(**document["version"]) if "version" in document else None
+    return Step(
+        Action(document["action"]),
+        document["name"],
+        document["reason"],
+        version,
+        tuple(_held(place, document) for place in document.get("places", ())),
+        document.get("replaces"),
+        document.get("directory", False),
+        tuple(document.get("offered", ())),
+        document.get("caution", ""),
     )
 
 
-def _offered(known: Sequence[Version], version: Version) -> tuple[str, ...]:
-    older = {one.last_modified for one in known if one.last_modified < version.last_modified}
-    return tuple(sorted(older, reverse=True)[:MAX_OFFERED])
+def _place(one: Held, version: Version | None) -> dict[str, Any]:
+    document = one._asdict() | {"place": one.place.value, "version": one.version._asdict()}
+    if one.version == version:
+        del document["version"]
+    if not one.unusable:
+        del document["unusable"]
+    return document
 
 
-def _why(job: Job, version: Version, ended: Fate, live: Entry | None) -> str:
-    if ended is Fate.PERHAPS_DELETED:
-        return f"the version of {version.last_modified}; it may have been deleted by {job.at}"
-    if job.mode is not Mode.IN_PLACE or live is None:
-        return f"the version of {version.last_modified}"
-    return f"the version of {version.last_modified}, over that of {live.last_modified}"
+def _held(document: dict[str, Any], of: dict[str, Any]) -> Held:
+    version = Version(**(document["version"] if "version" in document else of["version"]))
+    return Held(**document | {"place": Place(document["place"]), "version": version})

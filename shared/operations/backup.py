@@ -231,7 +231,7 @@ class _Copier:
         if may_use_data_factory and engine(settings.engine, settings.adf_min_bytes, source) == "adf":
             self.outcome.for_data_factory.append(source)
             return
-        target = await target_of(self.services, self.container, source)
+        target = await target_of(self.services.source, self.services.backup, self.container, source)
         try:
             await copy_version(self.services.source, self.container, source, target)
         except BackupExists as error:
@@ -244,7 +244,7 @@ class _Copier:
             self.services.backup.forget(target.container)
             await self.services.backup.ensure_container(target.container)
             raise
-        await verify(self.services, source, target)
+        await verify(self.services.backup, source, target)
         self.outcome.copied += 1
 
     def _conflict(self, name: str) -> BackupConflict:

@@ -271,12 +271,12 @@ async def _settle_one(services: Services, container: str, version: Version, requ
             raise BlobChanged(f"{container}/{version.name} changed while it was copied")
         if staged is None or not same_bytes(staged, live):
             raise CopyUnverified(f"{version.name}: run {run.run_id} left no whole copy of it")
-        target = await target_of(services, container, live)
+        target = await target_of(services.source, services.backup, container, live)
         try:
             await copy_staged(storage.account, staged, live, target)
         except BackupExists:
             log.info("%s/%s is there already: comparing", target.container, target.name)
-        await verify(services, live, target)
+        await verify(services.backup, live, target)
     finally:
         if staged is not None and (run is None or run.ended):
             await storage.discard_staged(staged.version)

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from shared.adapters.copying import Target
+from shared.adapters.backup import BackupStorage
+from shared.adapters.source import SourceStorage
+from shared.adapters.target import Target
 from shared.containers import backup_container
 from shared.decisions.backups import Standing, backup_metadata, proven, same_bytes, standing
 from shared.decisions.names import backup_name
+from shared.decisions.restored import KEPT_MD5
 from shared.errors import CopyUnverified
 from shared.model import BlobState, Version, second_of
 from shared.services import Services
 
 
-async def target_of(services: Services, container: str, source: BlobState) -> Target:
+async def target_of(origin: SourceStorage, backup: BackupStorage, container: str, source: BlobState) -> Target:
     """Where this version's backup goes, and what goes with it; its container is there afterwards."""
     target = backup_container(container)
-    await services.backup.ensure_container(target, versions_of=container)
-    tags = await services.source.tags(container, source)
-    return Target(services.backup.account, target, backup_name(source.version), backup_metadata(source), tags)
+    await backup.ensure_container(target, versions_of=container)
+    # A hash that somebody else keeps under that name would be taken for one that `verify` has kept.
+    tags = {key: value for key, value in (await origin.tags(container, source)).items() if key != KEPT_MD5}
+    return Target(backup.account, target, backup_name(source.version), backup_metadata(source), tags)
 
 
-async def verify(services: Services, source: BlobState, target: Target) -> None:
+async def verify(backup: BackupStorage, source: BlobState, target: Target) -> None:
     """Looks at a backup that was just written, or was there already.
 
     Raises:
         CopyUnverified: it is not there, not whole, or not provably this version.
     """
-    copy = await services.backup.state(target.container, target.name)
+    copy = await backup.state(target.container, target.name)
     if copy is None or not same_bytes(copy, source):
         raise CopyUnverified(f"{target.container}/{target.name}: the copy is missing or differs from its source")
     verdict = standing(source.version, copy)

@@ -11,7 +11,8 @@ from azure.storage.queue.aio import QueueClient
 
 from shared import __version__
 from shared.adapters import copying
-from shared.adapters.copying import Target, copy_version
+from shared.adapters.copying import copy_version
+from shared.adapters.target import Target
 from shared.containers import STAGING_CONTAINER
 from shared.decisions.messages import request
 from shared.errors import (

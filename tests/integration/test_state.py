@@ -1,6 +1,7 @@
 """The state container against real storage: documents and locks."""
 
 import asyncio
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -25,6 +26,15 @@ async def test_a_document_comes_back_as_it_was_written(services: Services, folde
     assert await services.state.read(f"{folder}/a b.json") == document
     await services.state.write(f"{folder}/a b.json", {})
     assert await services.state.read(f"{folder}/a b.json") == {}
+
+
+async def test_a_file_comes_back_as_it_was_stored(services: Services, folder: str, tmp_path: Path) -> None:
+    stored, found = tmp_path / "stored", tmp_path / "found"
+    stored.write_bytes(bytes(range(256)) * 1000)
+    assert not await services.state.download(f"{folder}/file.gz", found)
+    await services.state.upload(f"{folder}/file.gz", stored)
+    assert await services.state.download(f"{folder}/file.gz", found)
+    assert found.read_bytes() == stored.read_bytes()
 
 
 async def test_what_is_not_there_reads_as_none_and_is_deleted_without_complaint(

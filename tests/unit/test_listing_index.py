@@ -1,11 +1,13 @@
-"""The index of a listing on disk."""
+"""The indexes of listings on disk."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.index import ListingIndex
+from shared.index import FolderIndex, ListingIndex
 from shared.model import Entry, IndexedBlob
 from tests.names import HARD_NAMES
 
@@ -77,3 +79,88 @@ def test_closing_removes_the_file(tmp_path: Path) -> None:
     index.close()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def left(index: FolderIndex) -> dict[str, str]:
+    return dict(pair for part in index.parts() for pair in part)
+
+
+class TestFolders:
+    def test_the_newest_of_each_folder_is_held_whatever_order_they_come_in(self) -> None:
+        with FolderIndex() as index:
+            index.add_many([("a", "2"), ("b", "1"), ("a", "3"), ("a", "1")])
+            index.add_many([("b", "0"), ("a", "2"), ("c", "5")])
+            assert left(index) == {"a": "3", "b": "1", "c": "5"}
+            assert len(index) == 3
+
+    def test_what_is_struck_out_is_not_left(self) -> None:
+        with FolderIndex() as index:
+            index.add_many([(name, "1") for name in "abc"])
+            index.strike_out(["b", "x", "b"])
+            assert left(index) == {"a": "1", "c": "1"}
+
+    def test_all_but_some_can_be_struck_out_more_than_once(self) -> None:
+        with FolderIndex() as index:
+            index.add_many([(name, "1") for name in "abcd"])
+            index.strike_out_all_but(iter(["a", "c", "c", "x"]))
+            assert set(left(index)) == {"a", "c"}
+            index.strike_out_all_but(["c", "d"])
+            assert set(left(index)) == {"c"}
+
+    def test_it_can_be_gone_through_while_it_changes(self) -> None:
+        names = [f"{number:05}" for number in range(2000)]
+        with FolderIndex() as index:
+            index.add_many((name, "1") for name in names)
+            seen = []
+            for part in index.parts():
+                seen += [name for name, _ in part]
+                index.strike_out([name for name, _ in part])
+                index.record_gone([((name,), "1") for name, _ in part])
+            assert seen == names
+            assert index.gone_count == 2000
+
+    def test_hard_names_are_kept_apart(self) -> None:
+        names = list(dict.fromkeys([*HARD_NAMES.values(), "é", "e\u0301", "a\0b", "a\0c"]))
+        with FolderIndex() as index:
+            index.add_many((name, str(number)) for number, name in enumerate(names))
+            index.record_gone([((name,), str(number)) for number, name in enumerate(names, start=1)])
+            expected = {name: str(number) for number, name in enumerate(names)}
+            assert left(index) == expected
+            assert index.gone_among(names) == {name: str(int(number) + 1) for name, number in expected.items()}
+
+    def test_a_blob_is_gone_until_it_was_seen_again_in_whatever_order_that_is_recorded(self) -> None:
+        with FolderIndex() as index:
+            index.record_back([(("a",), "3"), (("b",), "3"), (("c",), "9")])
+            index.record_gone([(("a",), "2"), (("b",), "5"), (("d",), "1")])
+            index.record_gone([(("a",), "1"), (("b",), "4")])
+            assert index.gone_among(["a", "b", "c", "d", "e"]) == {"b": "5", "d": "1"}
+            assert index.gone_count == 2
+            index.record_back([(("b",), "5")])
+            assert index.gone_among(["b"]) == {}
+
+    def test_a_blob_of_several_folders_is_known_by_each_and_counts_once(self) -> None:
+        with FolderIndex() as index:
+            index.record_gone([(("name", "hash"), "1"), (("other",), "2")])
+            assert index.gone_among(["hash", "other"]) == {"hash": "1", "other": "2"}
+            assert index.gone_count == 2
+            index.record_back([(("name", "hash"), "2")])
+            assert (index.gone_among(["name", "hash"]), index.gone_count) == ({}, 1)
+
+    def test_a_failure_in_what_is_added_leaves_it_usable(self) -> None:
+        def broken() -> Iterator[str]:
+            yield "a"
+            raise ValueError
+
+        with FolderIndex() as index:
+            index.add_many([("a", "1"), ("b", "1")])
+            with pytest.raises(ValueError):  # noqa: PT011 -- the very one from above
+                index.strike_out_all_but(broken())
+            index.strike_out(["a"])
+            assert left(index) == {"b": "1"}
+
+    def test_closing_removes_its_file(self, tmp_path: Path) -> None:
+        index = FolderIndex(tmp_path)
+        index.add_many([("a", "1")])
+        assert list(tmp_path.iterdir())
+        index.close()
+        assert list(tmp_path.iterdir()) == []

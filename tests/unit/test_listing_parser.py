@@ -443,6 +443,11 @@ class TestMetadata:
         assert [entry.metadata for entry in parse(recorded, "raw", metadata=True)] == expected
         assert any(expected)
 
+    def test_when_a_blob_was_created_is_read_along_with_it(self) -> None:
+        body = page(blob(properties=PROPERTIES | {"Creation-Time": LAST_MODIFIED}), blob("<Name>b.csv</Name>"))
+        assert [entry.created for entry in parse(body, "raw", metadata=True)] == ["2026-11-20T14:05:33Z", ""]
+        assert [entry.created for entry in parse(body, "raw")] == ["", ""]
+
     @pytest.mark.parametrize("inner", ["<a>1</b>", "<a>1", "<a><b>1</b></a>", "text <a>&bogus;</a>"])
     def test_a_form_that_is_not_understood_is_refused(self, inner: str) -> None:
         body = page(blob(metadata={"marker": "x"})).replace(b"<marker>x</marker>", inner.encode())

@@ -1,0 +1,88 @@
+"""Writes down which blobs were deleted, and reads it again: documents in the state that nobody ever changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.adapters.state import State
+from shared.decisions.deletions import MAX_NAMES, Back, Deletion, Gone, document, events, fold
+from shared.errors import StorageFailed
+from shared.parallel import for_each
+
+PARALLEL_READS = 16
+
+
+async def read_deletions(state: State, container: str) -> dict[str, list[Deletion]]:
+    """All recorded deletions of a source container's blobs by name, each name's oldest first.
+
+    Raises:
+        StorageFailed: what was recorded cannot be read in full, so that nothing may be concluded from it.
+    """
+    gone: list[Gone] = []
+    back: list[Back] = []
+
+    def take(more_gone: list[Gone], more_back: list[Back]) -> None:
+        gone.extend(more_gone)
+        back.extend(more_back)
+
+    await DeletionRecords(state, container).read(take)
+    return fold(gone, back)
+
+
+class DeletionRecords:
+    """What is recorded of one container's blobs, and what a run adds to it: many events to a document."""
+
+    def __init__(
+        self, state: State, container: str, run_id: str = "", check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`check` raises when nothing may be written any more; it is called before each write."""
+        self._state = state
+        self._container = container
+        self._folder = f"deletions/{container}/"
+        self._run_id = run_id
+        self._check = check
+        self._documents = 0
+        self._gone: list[Gone] = []
+        self._back: list[Back] = []
+
+    async def read(self, take: Callable[[list[Gone], list[Back]], None]) -> None:
+        """Hands over the events of each document, in whatever order they come.
+
+        Raises:
+            StorageFailed: one cannot be read, or is not as this release writes it.
+        """
+
+        async def read(name: str) -> None:
+            try:
+                stored: Any = await self._state.read(name)
+                take(*events(stored))
+            except ValueError as error:
+                raise StorageFailed(f"{name} in the state is not what this release understands: {error}") from error
+
+        names = await self._state.names(self._folder)
+        self._documents = len(names)
+        await for_each(names, read, PARALLEL_READS)
+
+    async def add(self, event: Gone | Back) -> None:
+        """Takes an event, and writes a document when there are enough of them."""
+        if isinstance(event, Gone):
+            self._gone.append(event)
+        else:
+            self._back.append(event)
+        if len(self._gone) + len(self._back) >= MAX_NAMES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes what is not written yet. To be called after `read`, which tells how many documents there are."""
+        gone, back = self._gone, self._back
+        if not gone and not back:
+            return
+        self._gone, self._back = [], []
+        latest = max([one.first_missed for one in gone] + [one.seen_at for one in back])
+        stamp = latest.replace("-", "").replace(":", "")
+        # One more than there ever were: a run that goes on after a crash never writes over its own.
+        name = f"{self._folder}{stamp}-{self._run_id}-{self._documents}.json"
+        self._documents += 1
+        self._check()
+        await self._state.write(name, document(self._container, gone, back))

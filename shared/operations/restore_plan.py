@@ -1,0 +1,110 @@
+"""Makes the plan of a restore: gathers what every place holds, decides name by name, sums up; and writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+
+from shared.adapters.source import SourceStorage
+from shared.containers import backup_container
+from shared.decisions.deletions import Deletion
+from shared.decisions.restore_steps import step
+from shared.decisions.restore_summary import Tally
+from shared.decisions.restoring import Job, Step
+from shared.errors import ServiceUnavailable, SnapkeepError
+from shared.model import second_of
+from shared.operations.deletions import read_deletions
+from shared.operations.restore_gathering import gather
+from shared.plan import Plan, PlanWriter
+from shared.recovery import Recovery
+from shared.version_index import VersionIndex
+
+STEPS_AT_ONCE = 1000
+"""How many names are decided before others get a turn, Ctrl-C among them."""
+
+
+async def make_plan(recovery: Recovery, job: Job, *, progress: Callable[[int], None] = lambda _entries: None) -> Plan:
+    """The plan; whoever has it closes it.
+
+    Args:
+        progress: called with the number of entries of listings that were read so far.
+
+    Raises:
+        BadParameter: nothing may be restored to where the job says.
+        ContainerNotFound: there is nothing to restore from.
+        StorageFailed: something could not be read in full, so that nothing may be concluded from it.
+    """
+    with VersionIndex() as index:
+        gathered = await gather(recovery, job, index, progress)
+        deletions: Mapping[str, Sequence[Deletion]] = {}
+        if recovery.state_is_the_apps:
+            deletions = await read_deletions(recovery.state, job.container)
+        else:
+            gathered.warnings.append(
+                "without the app's state (AzureWebJobsStorage) deletions are not known: blobs deleted by then come back"
+            )
+        tally = Tally(job)
+        writer = PlanWriter()
+        try:
+            for number, made in enumerate(_steps(job, index, deletions, tally)):
+                tally.add(made)
+                writer.add(made)
+                if number % STEPS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            return writer.finish(job, tally.summary(gathered.lists, gathered.warnings))
+        except BaseException:
+            writer.close()
+            raise
+
+
+def _steps(job: Job, index: VersionIndex, deletions: Mapping[str, Sequence[Deletion]], tally: Tally) -> Iterator[Step]:
+    """Blobs in the order of their names, then directories, so that each is empty by its turn if ever."""
+    unknown = set(job.names)
+    in_the_way: set[str] = set()
+    for found in index:
+        unknown.discard(found.name)
+        tally.see(found.held)
+        made = step(job, found.name, found.live, found.held, deletions.get(found.name, ()), found.standing)
+        if made is None or made.directory:
+            continue
+        if found.live is not None and found.live.directory:
+            in_the_way.add(found.name)
+        yield made
+    for name in sorted(unknown):
+        made = step(job, name, None, (), deletions.get(name, ()))
+        if made is not None:
+            yield made
+    for directory in index.directories():
+        made = None if directory.name in in_the_way else step(job, directory.name, directory, (), ())
+        if made is not None:
+            yield made
+
+
+async def is_there(storage: SourceStorage, container: str) -> bool:
+    """Whether the account answers at all, be it that it has no such container, or refuses to tell."""
+    try:
+        async with aclosing(storage.pages(container, page_size=1)) as pages:
+            async for _ in pages:
+                break
+    except ServiceUnavailable:
+        return False
+    except SnapkeepError:
+        return True
+    return True
+
+
+async def service_time(recovery: Recovery, container: str, *, from_source: bool) -> str:
+    """What time it is by the clock that stamps the versions; by this machine's where the service cannot be asked."""
+    source = recovery.source if from_source else None
+    pages = (
+        source.pages(container, page_size=1)
+        if source is not None
+        else recovery.backups.pages(backup_container(container), page_size=1)
+    )
+    with suppress(SnapkeepError):  # what is wrong shows when the listing is read
+        async with aclosing(pages):
+            async for page in pages:
+                if page.served_at:
+                    return page.served_at
+    return second_of(recovery.now())
