@@ -28,6 +28,11 @@ class Connection:
     tenant_id: str | None = None
     client_secret: str | None = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether it names an account at all: one of wrong settings does not."""
+        return bool(self.connection_string or self.blob_uri or self.queue_uri)
+
     def part(self, key: str) -> str | None:
         """One `Key=Value` part of the connection string; None without it."""
         for part in (self.connection_string or "").split(";"):

@@ -17,6 +17,7 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from shared.adapters.accounts import USER_AGENT, credential_of
 from shared.adapters.retrying import retry_after_seconds
 from shared.connections import Connection
+from shared.decisions.pipeline import PipelineParameter
 from shared.errors import DataFactoryFailed, Throttled
 from shared.settings import DataFactorySettings
 
@@ -128,6 +129,23 @@ class DataFactory:
             except HttpResponseError as error:
                 if error.status_code not in {400, 404, 409}:
                     raise
+
+    async def parameters(self) -> dict[str, PipelineParameter]:
+        """The pipeline's parameters by name.
+
+        Raises:
+            DataFactoryFailed: there is no such pipeline, refused, or no answer.
+        """
+        place = self._settings
+        with _errors(f"look at pipeline {place.pipeline}"):
+            pipelines = (await self._opened()).pipelines
+            found = await pipelines.get(place.resource_group, place.factory, place.pipeline, retry_total=1)
+            return {
+                name: PipelineParameter(
+                    str(getattr(parameter.type, "value", parameter.type)), required=parameter.default_value is None
+                )
+                for name, parameter in ((found.parameters if found else None) or {}).items()
+            }
 
     async def _opened(self) -> DataFactoryManagementClient:
         # Its models take over a second to import, which most invocations never need; in a thread, so that

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from base64 import b64encode
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from shared.adapters.accounts import client_options, credential_of
@@ -14,13 +17,23 @@ from shared.adapters.translate import azure_errors
 from shared.connections import Connection
 from shared.containers import POISON_SUFFIX
 from shared.decisions.messages import Message, encode
-from shared.model import QueueOverview
+from shared.errors import BlobGone, StorageFailed
+from shared.model import QueuedMessage, QueueOverview
+from shared.parallel import for_each
 
 _NEVER = -1
 """A message's time to live: without it the service drops a message after seven days, in silence."""
 
-_MAX_PEEKED = 32
+_NO_EXPIRY_YEAR = 9999
+"""The year in which the service says that such a message expires."""
+
+MAX_PEEKED = 32
 """What the service shows at most of a queue to somebody who takes nothing from it."""
+
+HELD_SECONDS = 60
+"""How long a poison message that was taken is invisible to others, if whoever took it ends before giving it back."""
+
+log = logging.getLogger(__name__)
 
 
 class RequestQueue:
@@ -28,13 +41,14 @@ class RequestQueue:
 
     def __init__(self, connection: Connection, name: str) -> None:
         self.name = name
+        self.poison_name = f"{name}{POISON_SUFFIX}"
         options = client_options() | {"read_timeout": 30}
         self._credential = None if connection.connection_string else credential_of(connection)
         self._queues = {
             queue: QueueClient.from_connection_string(connection.connection_string, queue, **options)
             if connection.connection_string
             else QueueClient(connection.queue_endpoint, queue, credential=self._credential, **options)
-            for queue in (name, f"{name}{POISON_SUFFIX}")
+            for queue in (name, self.poison_name)
         }
 
     async def send(self, message: Message, delay_seconds: float = 0) -> None:
@@ -47,7 +61,7 @@ class RequestQueue:
 
     async def give_up(self, message: Message) -> None:
         """Puts a message, its reason in it, on the poison queue, where people look for what failed."""
-        await self._put(f"{self.name}{POISON_SUFFIX}", message, 0)
+        await self._put(self.poison_name, message, 0)
 
     async def overview(self) -> QueueOverview:
         """How many messages there are, those that are being worked on or delayed included, and the oldest of them.
@@ -60,7 +74,7 @@ class RequestQueue:
             StorageFailed: a queue could not be read; nothing is known of it then.
         """
         waiting, oldest_waiting = await self._extent(self.name)
-        poison, oldest_poison = await self._extent(f"{self.name}{POISON_SUFFIX}")
+        poison, oldest_poison = await self._extent(self.poison_name)
         return QueueOverview(waiting, oldest_waiting, poison, oldest_poison)
 
     async def _extent(self, queue: str) -> tuple[int, datetime | None]:
@@ -68,11 +82,56 @@ class RequestQueue:
         with azure_errors(f"look at {queue}"):
             try:
                 count = (await client.get_queue_properties()).approximate_message_count or 0
-                peeked = await client.peek_messages(_MAX_PEEKED)
+                peeked = await client.peek_messages(MAX_PEEKED)
             except ResourceNotFoundError:
                 return 0, None
         inserted = [message.inserted_on for message in peeked if message.inserted_on]
         return max(count, len(peeked)), min(inserted, default=None)
+
+    async def peek(self, queue: str) -> list[QueuedMessage]:
+        """The first 32 visible messages of one of the two queues. Nothing is taken, and no dequeue count grows."""
+        with azure_errors(f"look at {queue}"):
+            try:
+                return [_queued(queue, found) for found in await self._queues[queue].peek_messages(MAX_PEEKED)]
+            except ResourceNotFoundError:
+                return []
+
+    async def take_poison(self) -> AsyncGenerator[list[QueuedMessage]]:
+        """The visible poison messages, in pages, until none is left; each is invisible to others until it is settled.
+
+        Whoever takes them deletes each (`delete`) or gives it back (`give_back`). One of which neither was
+        done, since the program was killed, is visible again within `HELD_SECONDS`: nothing is lost. So is one
+        that is held for longer, and it comes a second time then. The live queue is never read so: that would
+        count as a delivery.
+        """
+        client = self._queues[self.poison_name]
+        with azure_errors(f"read {self.poison_name}"), contextlib.suppress(ResourceNotFoundError):
+            pages = client.receive_messages(messages_per_page=MAX_PEEKED, visibility_timeout=HELD_SECONDS).by_page()
+            async for page in pages:
+                yield [_queued(self.poison_name, found) async for found in page]
+
+    async def give_back(self, taken: Iterable[QueuedMessage]) -> None:
+        """Makes messages that were taken visible again, as they were."""
+
+        async def one(message: QueuedMessage) -> None:
+            try:
+                with azure_errors(f"give {message.message_id} back to {message.queue}"):
+                    await self._queues[message.queue].update_message(
+                        message.message_id, message.receipt, visibility_timeout=0
+                    )
+            except (StorageFailed, BlobGone) as error:
+                log.info("%s: it is visible again within %d s by itself", error, HELD_SECONDS)
+
+        await for_each(taken, one, MAX_PEEKED)
+
+    async def delete(self, taken: QueuedMessage) -> None:
+        """Deletes a message that was taken.
+
+        Raises:
+            StorageFailed, BlobGone: it may still be there, as when it was held for too long.
+        """
+        with azure_errors(f"delete {taken.message_id} from {taken.queue}"):
+            await self._queues[taken.queue].delete_message(taken.message_id, taken.receipt)
 
     async def _put(self, queue: str, message: Message, delay_seconds: float) -> None:
         text = b64encode(encode(message)).decode()
@@ -90,3 +149,19 @@ class RequestQueue:
             await client.close()
         if self._credential is not None:
             await self._credential.close()
+
+
+def _queued(queue: str, found: QueueMessage) -> QueuedMessage:
+    expires_at = found.expires_on
+    if found.inserted_on is None or expires_at is None:  # the service always tells both
+        raise StorageFailed(f"look at {queue}: the service describes a message without its times")
+    never = expires_at.year == _NO_EXPIRY_YEAR
+    return QueuedMessage(
+        queue,
+        str(found.id),
+        str(found.content),
+        found.inserted_on,
+        None if never else expires_at,
+        found.pop_receipt,
+        found.next_visible_on,
+    )
