@@ -24,7 +24,10 @@ async def protect(req: func.HttpRequest) -> func.HttpResponse:
     began = time.monotonic()
     try:
         call = web.protect_call(req)
-        protected = await protect_container(await app.services(), *call, elapsed=lambda: time.monotonic() - began)
+        protected = await app.run(
+            "protect",
+            lambda services: protect_container(services, *call, elapsed=lambda: time.monotonic() - began),
+        )
     except SnapkeepError as error:
         return web.error_answer(error)
     except Exception:  # Data Factory takes JSON objects alone, also of a defect
@@ -38,7 +41,7 @@ async def protect(req: func.HttpRequest) -> func.HttpResponse:
 async def backup(msg: func.QueueMessage) -> None:
     """Carries out one request for backups."""
     redelivered = (msg.dequeue_count or 1) > 1
-    await back_up(await app.services(), msg.get_body(), msg.id or "", redelivered=redelivered)
+    await app.run("backup", lambda services: back_up(services, msg.get_body(), msg.id or "", redelivered=redelivered))
 
 
 @app.function_name("sync")
@@ -46,7 +49,7 @@ async def backup(msg: func.QueueMessage) -> None:
 async def sync(timer: func.TimerRequest) -> None:
     """Mirrors the configured containers with azcopy."""
     try:
-        await sync_all(await app.services())
+        await app.run("sync", sync_all)
     except AlreadyRunning as other:
         log.info("%s", other)
 
@@ -57,6 +60,6 @@ async def reconcile(timer: func.TimerRequest) -> None:
     """Fills in missing snapshots and backups in all containers."""
     began = time.monotonic()
     try:
-        await reconcile_all(await app.services(), elapsed=lambda: time.monotonic() - began)
+        await app.run("reconcile", lambda services: reconcile_all(services, elapsed=lambda: time.monotonic() - began))
     except AlreadyRunning as other:
         log.info("%s", other)
