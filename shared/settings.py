@@ -40,6 +40,14 @@ class DataFactorySettings:
     endpoint: str
 
 
+@dataclass(frozen=True)
+class VerifySample:
+    """Which backups a reconciliation proves: `percent` of all, by their bytes or by what a HEAD tells of them."""
+
+    percent: float
+    by_bytes: bool
+
+
 def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
@@ -93,6 +101,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 
 
+_CONNECTIONS = (
+    ("source", "SourceStorage", ("blob",)),
+    ("backup", "BackupStorage", ("blob",)),
+    ("queue", "BackupQueue", ("queue",)),
+    ("state", "AzureWebJobsStorage", ("blob",)),
+)
+
+
 class Settings(BaseModel):
     """Everything that the app can be told. `Settings.load()` is the only way to one in production."""
 
@@ -126,6 +142,10 @@ class Settings(BaseModel):
     azcopy_path: str | None = Field(None, alias="AZCOPY_PATH")
     reconcile_schedule: Schedule = Field("0 30 2 * * *", alias="SNAPKEEP_RECONCILE_SCHEDULE")
     reconcile_budget_seconds: Positive = Field(1500, alias="SNAPKEEP_RECONCILE_BUDGET_SECONDS")
+    verify_sample_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        None, alias="SNAPKEEP_VERIFY_SAMPLE_PERCENT"
+    )
+    drill_blobs: Annotated[int, Field(ge=0, le=10_000)] = Field(20, alias="SNAPKEEP_DRILL_BLOBS")
     protect_budget_seconds: Annotated[float, Field(gt=0, le=220)] = Field(200, alias="SNAPKEEP_PROTECT_BUDGET_SECONDS")
     concurrency: Annotated[int, Field(ge=1, le=512)] = Field(32, alias="SNAPKEEP_CONCURRENCY")
     retry_delay_seconds: Positive = Field(15, alias="SNAPKEEP_RETRY_DELAY_SECONDS")
@@ -137,30 +157,42 @@ class Settings(BaseModel):
         Raises:
             SettingsError: naming every setting that is missing or malformed, and what it expects.
         """
+        settings, problems = cls.examine(environ)
+        if problems:
+            raise SettingsError("wrong settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+        return settings
+
+    @classmethod
+    def examine(cls, environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
+        """The settings as far as they are right, and what is wrong with the others: `NAME: what it expects`.
+
+        A wrong setting has its default here, a wrong connection names no account (`Connection.usable`),
+        and the engine is `server` without the settings of a Data Factory: that is what can still be looked at.
+        """
         environ = os.environ if environ is None else environ
         given = {name: value.strip() for name, value in environ.items() if value.strip()}
         problems: list[str] = []
-        connections = {
-            field: connection_of(given, name, services, problems)
-            for field, name, services in (
-                ("source", "SourceStorage", ("blob",)),
-                ("backup", "BackupStorage", ("blob",)),
-                ("queue", "BackupQueue", ("queue",)),
-                ("state", "AzureWebJobsStorage", ("blob",)),
-            )
-        }
+        connections: dict[str, Connection] = {}
+        for field, name, services in _CONNECTIONS:
+            wrong: list[str] = []
+            connection = connection_of(given, name, services, wrong)
+            connections[field] = Connection(name) if wrong else connection
+            problems += wrong
         values: dict[str, Any] = {f.alias: given[f.alias] for f in cls.model_fields.values() if f.alias in given}
         try:
             settings = cls.model_validate(values | connections)
         except ValidationError as invalid:
             problems += [_problem(error["loc"], error["msg"]) for error in invalid.errors()]
+            for error in invalid.errors():
+                values.pop(str(error["loc"][0]), None)
+            settings = cls.model_validate(values | connections)
         problems += _missing_data_factory(given)
-        unclear = any(problem.startswith(("SourceStorage", "BackupStorage")) for problem in problems)
-        if not unclear and connections["source"].blob_endpoint.lower() == connections["backup"].blob_endpoint.lower():
+        if not (settings.adf_subscription_id and settings.adf_resource_group and settings.adf_factory):
+            settings = settings.model_copy(update={"engine": "server"})
+        source, backup = connections["source"], connections["backup"]
+        if source.usable and backup.usable and source.blob_endpoint.lower() == backup.blob_endpoint.lower():
             problems.append("BackupStorage: names the same account as SourceStorage; expects another, that outlives it")
-        if problems:
-            raise SettingsError("wrong settings:\n" + "\n".join(f"  {problem}" for problem in problems))
-        return settings
+        return settings, problems
 
     @property
     def data_factory(self) -> DataFactorySettings | None:
@@ -176,6 +208,13 @@ class Settings(BaseModel):
             self.adf_pipeline,
             self.adf_endpoint,
         )
+
+    @property
+    def verify_sample(self) -> VerifySample:
+        """What a reconciliation proves. Reading bytes costs money: it is done for those who ask for it."""
+        if self.verify_sample_percent is None:
+            return VerifySample(percent=1, by_bytes=False)
+        return VerifySample(self.verify_sample_percent, by_bytes=True)
 
     def protects(self, container: str) -> bool:
         """Whether the settings (and the platform) let this source container be protected."""
@@ -230,6 +269,13 @@ class RecoverySettings(BaseModel):
             state=settings.state,
             SNAPKEEP_CONCURRENCY=settings.concurrency,
         )
+
+
+def unknown_settings(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The names that look like settings of Snapkeep and are none: most likely misspelt ones, which change nothing."""
+    known = {field.alias for field in Settings.model_fields.values()}
+    names = os.environ if environ is None else environ
+    return sorted(name for name in names if name.startswith("SNAPKEEP_") and name not in known)
 
 
 def _missing_data_factory(given: Mapping[str, str]) -> list[str]:

@@ -11,9 +11,15 @@ import sys
 import click
 
 from shared import __version__
+from shared.cli.doctor import doctor
+from shared.cli.drill import drill
 from shared.cli.protect import protect
 from shared.cli.reconcile import reconcile
+from shared.cli.requests import requests
+from shared.cli.restore import restore
+from shared.cli.status import status
 from shared.cli.sync import sync
+from shared.cli.verify import verify
 
 
 @click.group()
@@ -26,5 +32,5 @@ def main(verbose: bool) -> None:
     logging.getLogger("azure").setLevel(logging.WARNING)
 
 
-for command in (protect, reconcile, sync):
+for command in (doctor, drill, protect, reconcile, requests, restore, status, sync, verify):
     main.add_command(command)

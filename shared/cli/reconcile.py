@@ -12,8 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.cli.running import json_option, print_json, run, settings_option
+from shared.errors import printable
 from shared.operations.reconcile import reconcile as reconcile_all
 from shared.services import Services
+
+PIPE_COLUMNS = 160
 
 
 @click.command()
@@ -32,7 +35,19 @@ def reconcile(settings_file: Path | None, as_json: bool) -> None:
         print_json(report)
     else:
         _print_coverage(report)
-    sys.exit(0 if report["complete"] and report["totals"]["protected"] == report["totals"]["versions"] else 1)
+    sys.exit(0 if _well(report) else 1)
+
+
+def _well(report: dict[str, Any]) -> bool:
+    """Whether all is protected, and what was proven of it has held."""
+    verify, drill, totals = report["verify"], report["drill"], report["totals"]
+    return (
+        report["complete"]
+        and totals["protected"] == totals["versions"]
+        and not report["errors"]
+        and not (verify and verify["totals"]["problems"])
+        and not (drill and drill["result"] == "failed")
+    )
 
 
 def _print_coverage(report: dict[str, Any]) -> None:
@@ -46,6 +61,16 @@ def _print_coverage(report: dict[str, Any]) -> None:
             part["container"],
             *(f"{part[number]:,}" for number in numbers),
             f"{unprotectable:,}",
-            part["error"] or "",
+            printable(part["error"] or ""),
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)  # a pipe has no width, and rich would cut the table at 80
+    console.print(table)
+    if verify := report["verify"]:
+        totals = verify["totals"]
+        click.echo(f"verify: {totals['checked']:,} backups looked at, {totals['problems']:,} problems")
+    if drill := report["drill"]:
+        click.echo(f"drill: {drill['result']}, {drill['restored']:,} of {drill['picked']:,} versions restored")
+    for error in report["errors"]:
+        click.echo(printable(f"error: {error}"), err=True)

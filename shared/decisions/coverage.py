@@ -23,10 +23,14 @@ class Unprotected:
 
 @dataclass(frozen=True)
 class Coverage:
-    """One blob's state of protection, and what would complete it."""
+    """One blob's state of protection, and what would complete it.
+
+    Attributes:
+        protected: the versions that are, as the live blob or a snapshot of it.
+    """
 
     versions: int = 0
-    protected: int = 0
+    protected: tuple[Entry, ...] = ()
     missing_snapshot: Version | None = None
     missing_backups: tuple[Version, ...] = ()
     unprotectable: tuple[Unprotected, ...] = ()
@@ -35,7 +39,7 @@ class Coverage:
 
 @dataclass
 class _Tally:
-    protected: int = 0
+    protected: list[Entry] = field(default_factory=list)
     missing: list[Version] = field(default_factory=list)
     unprotectable: list[Unprotected] = field(default_factory=list)
     oldest: str | None = None
@@ -65,7 +69,7 @@ def coverage(group: Group, backups: Mapping[str, IndexedBlob], history: Literal[
         _judge(entry, backups.get(backup_name(entry.version)), entry.etag in snapshotted, tally)
     return Coverage(
         len(versions),
-        tally.protected,
+        tuple(tally.protected),
         changed(group),
         tuple(tally.missing),
         tuple(tally.unprotectable),
@@ -82,7 +86,7 @@ def _judge(entry: Entry, found: IndexedBlob | None, snapshotted: bool, tally: _T
         )
         tally.unprotectable.append(Unprotected(version, Reason.CONFLICT, detail))
     elif backup is not None and snapshotted:
-        tally.protected += 1
+        tally.protected.append(entry)
         return
     elif backup is None and entry.tier == ARCHIVE:
         detail = "in the archive tier, which can be neither read nor copied until it is rehydrated"

@@ -15,7 +15,13 @@ MAX_LISTED = 1000
 
 @dataclass
 class ContainerReport:
-    """One container's part, made of what JSON can hold, so that a checkpoint can."""
+    """One container's part, made of what JSON can hold, so that a checkpoint can.
+
+    Attributes:
+        vanished: blobs that were deleted between the listing and their snapshot.
+        deleted: blobs that are recorded as gone from the source; `deleted_in_run` of them by this run.
+        deletions_unconfirmed: blobs that were missed, of which it is not known whether they are gone.
+    """
 
     container: str
     blobs: int = 0
@@ -29,6 +35,9 @@ class ContainerReport:
     failed_count: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     oldest_unprotected: str | None = None
+    deleted: int = 0
+    deleted_in_run: int = 0
+    deletions_unconfirmed: int = 0
     duration_seconds: float = 0.0
     complete: bool = False
     error: str | None = None
@@ -36,7 +45,7 @@ class ContainerReport:
     def add(self, coverage: Coverage) -> None:
         """Counts one blob."""
         self.versions += coverage.versions
-        self.protected += coverage.protected
+        self.protected += len(coverage.protected)
         if coverage.oldest_unprotected is not None:
             self.oldest_unprotected = min(
                 self.oldest_unprotected or coverage.oldest_unprotected, coverage.oldest_unprotected
@@ -69,13 +78,36 @@ class ContainerReport:
         return values
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a run found out beside the coverage; None for what it did not look at.
+
+    Attributes:
+        verify, drill: the reports of the proofs that the run ends with.
+        discarded: the poison messages that people have discarded.
+        errors: what of all this failed, and why.
+    """
+
+    verify: dict[str, Any] | None = None
+    drill: dict[str, Any] | None = None
+    discarded: list[dict[str, Any]] | None = None
+    errors: tuple[str, ...] = ()
+
+
 def coverage_report(
-    run_id: str, started_at: str, now: datetime, containers: list[ContainerReport], *, complete: bool
+    run_id: str,
+    started_at: str,
+    now: datetime,
+    containers: list[ContainerReport],
+    findings: Findings,
+    *,
+    complete: bool,
 ) -> dict[str, Any]:
     """The whole report of a run. It is complete when every container was looked at to its end."""
     counts = ("blobs", "versions", "protected", "snapshots_created", "backups_requested")
     totals: dict[str, Any] = {name: sum(getattr(part, name) for part in containers) for name in counts}
     totals["unprotectable"] = sum(sum(part.unprotectable_by_reason.values()) for part in containers)
+    discarded = findings.discarded
     return {
         "schema": 1,
         "kind": "reconcile",
@@ -83,7 +115,11 @@ def coverage_report(
         "started_at": started_at,
         "finished_at": second_of(now),
         "complete": complete and all(part.complete for part in containers),
+        "errors": list(findings.errors),
         "totals": totals,
+        "verify": findings.verify,
+        "drill": findings.drill,
+        "discarded": {"count": len(discarded), "listed": discarded[:MAX_LISTED]} if discarded is not None else None,
         "containers": [part.to_json(now) for part in containers],
     }
 

@@ -1,7 +1,5 @@
 """The operation `reconcile`: goes through every container, fills in what is missing, and reports.
 
-It compares two listings and makes no call for a blob that lacks nothing. The backups' names go into
-an index on disk, so that neither the order of the listings nor the number of blobs matters.
 A run that exceeds its time saves where it is; the next one goes on there.
 """
 
@@ -9,71 +7,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from shared.adapters.leases import HeldLease
-from shared.containers import backup_container
-from shared.decisions.changes import Group, Grouper
-from shared.decisions.coverage import Unprotected, coverage
-from shared.decisions.names import backup_name
-from shared.decisions.reporting import ContainerReport, coverage_report
-from shared.errors import BackupContainerGone, ContainerNotFound, LeaseUnavailable, SnapkeepError
-from shared.index import ListingIndex
-from shared.model import Entry, IndexedBlob, Reason, Version, second_of
-from shared.operations.filling import Filled, check_container, fill, request_backups, take_snapshots
-from shared.parallel import for_each
+from shared.decisions.history import appended
+from shared.decisions.reconcile_run import Run
+from shared.decisions.reporting import Findings, coverage_report
+from shared.decisions.sampling import Sampler
+from shared.errors import LeaseUnavailable, SnapkeepError
+from shared.model import second_of
+from shared.operations.container_pass import ContainerPass, OutOfTime
+from shared.operations.missing import LEFT_TO_SEE
+from shared.operations.proof import prove
+from shared.operations.requests import discarded
+from shared.operations.status import write_page
 from shared.services import Services
 
 CHECKPOINT = "checkpoints/reconcile.json"
-CHECKPOINT_SCHEMA = 1
-"""To be raised with every change of what a checkpoint holds."""
+UNPROVEN = "checkpoints/reconcile-report.json"
+"""The report of a run as it was before its proofs, for when it does not get to write a better one."""
 
-GONE = "the source container is gone; its backups stay. If that is meant, name it in SNAPKEEP_EXCLUDE_CONTAINERS"
-FOUND_BY_LISTING = frozenset({Reason.ARCHIVED, Reason.CUSTOMER_KEY, Reason.REFUSED_NAME})
-"""Reasons that a listing shows for as long as they hold, whatever was recorded before."""
+LATEST = "reports/latest.json"
+HISTORY = "history/coverage.json"
 
-RECORD_DAYS = 30
 STAGING_DAYS = 2
+MAX_PROOF_SECONDS = 300
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Run:
-    """How far a run is; `document` and `of` carry it over from one invocation to the next."""
-
-    run_id: str
-    started_at: str
-    done: list[ContainerReport] = field(default_factory=list)
-    current: ContainerReport | None = None
-    marker: str | None = None
-    carry: list[Entry] = field(default_factory=list)
-
-    def document(self) -> dict[str, Any]:
-        return asdict(self) | {"schema": CHECKPOINT_SCHEMA, "carry": [list(entry) for entry in self.carry]}
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> _Run | None:
-        """The run that was saved; None for one that another release saved otherwise: it begins anew."""
-        if document.get("schema") != CHECKPOINT_SCHEMA:
-            return None
-        current = document["current"]
-        return cls(
-            document["run_id"],
-            document["started_at"],
-            [ContainerReport(**part) for part in document["done"]],
-            ContainerReport(**current) if current else None,
-            document["marker"],
-            [Entry(*values) for values in document["carry"]],
-        )
-
-
-class _OutOfTime(Exception):
-    """The invocation's time is over: the next one goes on."""
 
 
 async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict[str, Any]:
@@ -88,31 +51,71 @@ async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict
         StorageFailed: the containers could not be listed, or the report not be written.
     """
     async with services.state.lock("reconcile") as lease:
-        saved = await services.state.read(CHECKPOINT)
-        started_at = second_of(services.now())
-        run = (_Run.of(saved) if saved else None) or _Run(uuid4().hex[:12], started_at)
-        reconciler = _Reconciler(services, run, lease, elapsed)
-        complete = await reconciler.all_containers()
-        parts = run.done + ([run.current] if run.current else [])
-        report = coverage_report(run.run_id, run.started_at, services.now(), parts, complete=complete)
-        if complete:
-            await services.state.delete(CHECKPOINT)
-        compact = report["finished_at"].replace("-", "").replace(":", "")
-        await services.state.write(f"reports/reconcile-{compact}-{run.run_id}.json", report)
-        await services.state.write("reports/latest.json", report)
-    log.info("reconcile %s: complete: %s, %s", run.run_id, report["complete"], report["totals"])
+        await _publish_unproven(services)
+        reconciler = _Reconciler(services, await _run(services), lease, elapsed)
+        report = await reconciler.reconcile()
+    await write_page(services)
+    log.info("reconcile %s: complete: %s, %s", report["run_id"], report["complete"], report["totals"])
     return report
+
+
+async def _run(services: Services) -> Run:
+    """The run that was interrupted, or a new one."""
+    saved = await services.state.read(CHECKPOINT)
+    found = Run.of(saved) if saved else None
+    if found is not None:
+        return found
+    settings, now, run_id = services.settings, services.now(), uuid4().hex[:12]
+    sampler = Sampler(settings.verify_sample.percent, now.date(), settings.drill_blobs, run_id)
+    return Run(run_id, second_of(now), sampler)
+
+
+async def _publish_unproven(services: Services) -> None:
+    """Writes the report of a run that ended while it made its proofs."""
+    report = await services.state.read(UNPROVEN)
+    if report is None:
+        return
+    latest = await services.state.read(LATEST)
+    if latest is None or latest["run_id"] != report["run_id"] or not latest["complete"]:
+        await _publish(services, report)
+    await services.state.delete(UNPROVEN)
+
+
+async def _publish(services: Services, report: dict[str, Any]) -> None:
+    """Writes the report; last where others wait for it: by then the run has ended for them."""
+    compact = report["finished_at"].replace("-", "").replace(":", "")
+    await services.state.write(f"reports/reconcile-{compact}-{report['run_id']}.json", report)
+    try:
+        await services.state.write(HISTORY, appended(await services.state.read(HISTORY), report))
+    except ValueError as error:
+        log.warning("%s is not what this release understands, and stays as it is: %s", HISTORY, error)
+    await services.state.write(LATEST, report)
 
 
 @dataclass
 class _Reconciler:
     services: Services
-    run: _Run
+    run: Run
     lease: HeldLease
     elapsed: Callable[[], float]
 
-    async def all_containers(self) -> bool:
-        """Whether every container was gone through, be it with an error."""
+    async def reconcile(self) -> dict[str, Any]:
+        """Goes through all containers, proves some of their backups, and reports."""
+        complete = await self._all_containers()
+        finished_at = self.services.now()
+        findings = await self._discarded(Findings())
+        if complete and self.run.proves:
+            # It can take minutes, in which the platform may end the app: what is known is kept by now.
+            ended = _failed(findings, "proofs: the app ended while they were made")
+            await self.services.state.write(UNPROVEN, self._report(finished_at, ended, complete=complete))
+            findings = await self._proven(findings)
+            self._check_lock()
+        report = self._report(finished_at, findings, complete=complete)
+        await _publish(self.services, report)
+        return report
+
+    async def _all_containers(self) -> bool:
+        """Whether every container was gone through, be it with an error; otherwise where the run is, is saved."""
         complete = True
         try:
             for container, exists in sorted((await self._containers()).items()):
@@ -120,10 +123,13 @@ class _Reconciler:
             if self.services.data_factory is not None:
                 old = second_of(self.services.now() - timedelta(days=STAGING_DAYS))
                 await self.services.backup.sweep_staging(old)
-        except _OutOfTime:
+        except OutOfTime:
             complete = False
         self._check_lock()  # what comes now is written where another run would write
-        if not complete:
+        if complete:
+            await self.services.state.delete(CHECKPOINT)
+            await self.services.state.delete(LEFT_TO_SEE)
+        else:
             await self.services.state.write(CHECKPOINT, self.run.document())
         return complete
 
@@ -140,21 +146,12 @@ class _Reconciler:
         return {name: name in existing for name in (existing | gone) - done if self.services.settings.protects(name)}
 
     async def _container(self, container: str, *, exists: bool) -> None:
-        run = self.run
-        if run.current is None or run.current.container != container:
-            run.current, run.marker, run.carry = ContainerReport(container), None, []
-        report = run.current
+        report = self.run.begin(container)
         began, before = self.elapsed(), report.duration_seconds
         try:
-            check_container(self.services, container)
-            with ListingIndex() as backups:
-                backups_gone = await self._read_backups(container, backups)
-                if exists:
-                    await self._read_source(report, backups, may_request=backups_gone is None)
-                await self._recall(report, backups)
-            report.error = str(backups_gone) if backups_gone else None if exists else GONE
-            report.complete = report.error is None
-        except (LeaseUnavailable, _OutOfTime):
+            work = ContainerPass(self.services, self.run, report, self._check_lock, self._check_time)
+            await work.go_through(exists=exists)
+        except (LeaseUnavailable, OutOfTime):
             raise
         except SnapkeepError as error:
             log.warning("reconcile %s: %s", container, error)
@@ -165,95 +162,48 @@ class _Reconciler:
             report.error = f"unexpected {type(error).__name__}: {error}"
         finally:
             report.duration_seconds = round(before + self.elapsed() - began, 3)
-        run.done.append(report)
-        run.current, run.marker, run.carry = None, None, []
+        self.run.end(report)
 
-    async def _read_backups(self, container: str, index: ListingIndex) -> BackupContainerGone | None:
-        """Gives the error when the backup container was deleted; snapshots are taken all the same."""
-        target = backup_container(container)
+    async def _discarded(self, findings: Findings) -> Findings:
         try:
-            async with aclosing(self.services.backup.pages(target)) as pages:
-                async for page in pages:
-                    index.add_many(page.entries)
-                    self._check_lock()
-        except ContainerNotFound:
-            try:
-                await self.services.backup.check_not_gone(target)
-            except BackupContainerGone as gone:
-                log.warning("reconcile %s: %s", container, gone)
-                return gone
-        return None
+            return replace(findings, discarded=await discarded(self.services))
+        except SnapkeepError as error:
+            log.warning("reconcile: %s", error)
+            return _failed(findings, f"discarded requests: {error}")
 
-    async def _read_source(self, report: ContainerReport, backups: ListingIndex, *, may_request: bool) -> None:
+    async def _proven(self, findings: Findings) -> Findings:
+        """Proves what was sampled, in the time that is left. Whatever comes of that, the report is written."""
+        left = self.services.settings.reconcile_budget_seconds - self.elapsed()
+        if left <= 0:
+            return _failed(findings, "proofs: no time was left for them; the next run makes some")
+        try:
+            proof = await prove(
+                self.services,
+                self.run.sampler,
+                seconds=min(left, MAX_PROOF_SECONDS),
+                by_bytes=self.services.settings.verify_sample.by_bytes,
+            )
+        except SnapkeepError as error:
+            log.warning("reconcile: the proofs failed: %s", error)
+            return _failed(findings, f"proofs: {error}")
+        except Exception as error:
+            log.exception("reconcile: the proofs failed")
+            return _failed(findings, f"proofs: unexpected {type(error).__name__}: {error}")
+        return replace(findings, verify=proof.verify, drill=proof.drill)
+
+    def _report(self, finished_at: datetime, findings: Findings, *, complete: bool) -> dict[str, Any]:
         run = self.run
-        grouper = Grouper(run.carry)
-        async with aclosing(self.services.source.pages(report.container, "", run.marker)) as pages:
-            async for page in pages:
-                groups = grouper.feed(page.entries)
-                if page.next_marker is None:
-                    groups += grouper.finish()
-                await self._fill(report, groups, backups, may_request=may_request)
-                run.marker, run.carry = page.next_marker, grouper.carry
-                if page.next_marker is not None:
-                    self._check_time()
-
-    async def _fill(
-        self, report: ContainerReport, groups: list[Group], backups: ListingIndex, *, may_request: bool
-    ) -> None:
-        found_backups = _backups_of(groups, backups)
-        to_request: list[Version] = []
-        to_snapshot: list[Version] = []
-        for group in groups:
-            report.blobs += group.blob is not None
-            found = coverage(group, found_backups, self.services.settings.history)
-            report.add(found)
-            to_request += found.missing_backups if may_request else ()
-            if found.missing_snapshot is not None:
-                to_snapshot.append(found.missing_snapshot)
-        filled = Filled()
-        await request_backups(self.services, report.container, to_request, filled)
-        changed = await take_snapshots(self.services, report.container, to_snapshot, filled)
-        await fill(self.services, report.container, changed, filled)
-        report.backups_requested += filled.requested
-        report.snapshots_created += filled.snapshots_created
-        report.vanished += filled.vanished
-        report.add_failed(filled.failed)
-
-    async def _recall(self, report: ContainerReport, backups: ListingIndex) -> None:
-        """Adds what `backup` recorded: versions that it lost, or gave up on; forgets what is backed up by now."""
-        forget_before = second_of(self.services.now() - timedelta(days=RECORD_DAYS))
-
-        async def recall(name: str) -> None:
-            record = await self.services.state.read(name)
-            if record is None:
-                return
-            version = Version(record["name"], record["etag"], record["last_modified"], record["size"])
-            reason = Reason(record["reason"])
-            backup = backups.get(backup_name(version))
-            backed_up = backup is not None and backup.size == version.size
-            if backed_up or reason in FOUND_BY_LISTING or record["seen_at"] < forget_before:
-                await self.services.state.delete(name)
-            elif not report.lists(version):
-                report.add_unprotectable(Unprotected(version, reason, record["detail"]))
-
-        names = await self.services.state.names(f"unprotected/{report.container}/")
-        await for_each(names, recall, self.services.settings.concurrency)
+        return coverage_report(run.run_id, run.started_at, finished_at, run.parts, findings, complete=complete)
 
     def _check_time(self) -> None:
-        """Only after a page of the source: every invocation gets on by one, however long the backups' listing is."""
         self._check_lock()
         if self.elapsed() >= self.services.settings.reconcile_budget_seconds:
-            raise _OutOfTime
+            raise OutOfTime
 
     def _check_lock(self) -> None:
         if self.lease.lost.is_set():
             raise LeaseUnavailable("the run lost its lock: another may begin; the next run goes on")
 
 
-def _backups_of(groups: list[Group], backups: ListingIndex) -> dict[str, IndexedBlob]:
-    """What the index holds of all versions of these groups."""
-    names = []
-    for group in groups:
-        entries = group.snapshots if group.live is None else (*group.snapshots, group.live)
-        names += [backup_name(entry.version) for entry in entries]
-    return backups.get_many(names)
+def _failed(findings: Findings, error: str) -> Findings:
+    return replace(findings, errors=(*findings.errors, error))

@@ -16,9 +16,12 @@ from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient, Container
 from local.gateway.messages import Headers, Request, Response, make_response
 from shared.adapters import leases
 from shared.containers import STAGING_CONTAINER, STATE_CONTAINER, backup_container
-from shared.errors import AlreadyRunning, LeaseUnavailable
+from shared.decisions.sampling import Sampler
+from shared.errors import AlreadyRunning, LeaseUnavailable, StorageFailed
+from shared.operations import reconcile as operation
+from shared.operations.proof import Proof
 from shared.operations.protect import protect
-from shared.operations.reconcile import CHECKPOINT, reconcile
+from shared.operations.reconcile import CHECKPOINT, HISTORY, reconcile
 from shared.services import Services
 from tests.conftest import OpenServices
 from tests.fault_proxy import Action, FaultProxy, Forward, Rule, answer, hold, pages_of
@@ -96,8 +99,10 @@ async def test_with_nothing_to_do_it_costs_the_listings_of_both_accounts_alone(
     )
     name = container.container_name
     assert calls == {("GET", "/source/"): 1, ("GET", f"/source/{name}"): 1, ("GET", f"/backup/{name}bak"): 1}
-    assert queue_proxy.calls == []
-    assert sum(call.target.startswith(own) for call in blob_proxy.calls) <= 10  # its lock, checkpoint and report
+    assert {call.method for call in queue_proxy.calls} == {"GET"}  # the status page tells how many requests wait
+    assert len(queue_proxy.calls) <= 4
+    # Its lock, checkpoint, report and history; what was deleted before; and the status page with what that tells.
+    assert sum(call.target.startswith(own) for call in blob_proxy.calls) <= 28
 
 
 async def test_missing_backups_of_all_snapshotted_versions_are_requested(
@@ -329,6 +334,9 @@ async def test_the_report_holds_every_count_and_reason_and_stands_as_latest(
         "failed": [],
         "oldest_unprotected": f"{oldest:%Y-%m-%dT%H:%M:%SZ}",
         "oldest_unprotected_seconds": int((clock[0] - oldest).total_seconds()),
+        "deleted": 0,
+        "deleted_in_run": 0,
+        "deletions_unconfirmed": 0,
         "duration_seconds": 0.0,
         "complete": True,
         "error": None,
@@ -595,3 +603,181 @@ async def test_snapshots_are_taken_although_the_backup_container_was_deleted(
     [found] = (await run(services))["containers"]
     assert (found["blobs"], found["snapshots_created"], found["backups_requested"]) == (2, 1, 0)
     assert "existed and is gone" in found["error"]
+
+
+async def test_a_run_ends_with_proofs_of_what_it_found_protected_and_reports_them(
+    open_services: OpenServices, container: ContainerClient, reader: QueueReader
+) -> None:
+    services = open_services(SNAPKEEP_VERIFY_SAMPLE_PERCENT=100, SNAPKEEP_DRILL_BLOBS=2)
+    for name in "abc":
+        await container.upload_blob(name, b"content of " + name.encode())
+    report = await run(services)
+    assert report["drill"]["picked"] == 0  # nothing is protected yet
+    await reader.drain(services)
+    report = await run(services)
+    assert report["errors"] == []
+    assert (report["verify"]["complete"], report["verify"]["mode"]) == (True, "bytes")
+    assert (report["verify"]["totals"]["checked"], report["verify"]["totals"]["problems"]) == (3, 0)
+    assert (report["drill"]["result"], report["drill"]["restored"]) == ("succeeded", 2)
+    assert await services.state.read("reports/latest.json") == report
+    stamp = report["finished_at"].replace("-", "").replace(":", "")
+    assert await services.state.read(f"reports/reconcile-{stamp}-{report['run_id']}.json") == report
+
+
+async def test_unless_it_is_told_otherwise_it_proves_by_metadata(
+    open_services: OpenServices, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def prove(_services: Services, sampler: Sampler, *, seconds: float, by_bytes: bool) -> Proof:
+        asked.append((sampler.percent, sampler.drill_blobs, seconds, by_bytes))
+        return Proof(None, None)
+
+    monkeypatch.setattr(operation, "prove", prove)
+    await run(open_services(SNAPKEEP_VERIFY_SAMPLE_PERCENT="", SNAPKEEP_DRILL_BLOBS=""))
+    await run(open_services(SNAPKEEP_VERIFY_SAMPLE_PERCENT=1), elapsed=lambda: 1490.0)
+    assert asked == [(1, 20, 300, False), (1, 0, 10, True)]
+
+
+@pytest.mark.parametrize("failure", [StorageFailed("write reports: 403"), ValueError("a defect")])
+async def test_proofs_that_fail_are_an_error_in_a_report_that_is_written_all_the_same(
+    failure: Exception, open_services: OpenServices, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prove(*_: object, **__: object) -> Proof:
+        raise failure
+
+    monkeypatch.setattr(operation, "prove", prove)
+    services = open_services(SNAPKEEP_DRILL_BLOBS=1)
+    report = await run(services)
+    assert report["complete"]
+    [error] = report["errors"]
+    assert str(failure) in error
+    assert (report["verify"], report["drill"]) == (None, None)
+    assert await services.state.read("reports/latest.json") == report
+
+
+async def test_a_run_that_is_ended_while_it_makes_its_proofs_is_reported_by_the_next(
+    open_services: OpenServices, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    async def prove(*_: object, **__: object) -> Proof:
+        raise Ended
+
+    services = open_services(SNAPKEEP_DRILL_BLOBS=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(operation, "prove", prove)
+        with pytest.raises(Ended):
+            await run(services)
+    before = {run["run_id"] for run in (await services.state.read("history/coverage.json") or {"runs": []})["runs"]}
+    report = await run(services)
+    after = [run["run_id"] for run in (await services.state.read("history/coverage.json"))["runs"]]
+    [ended] = {*after} - before - {report["run_id"]}
+    assert after[-2:] == [ended, report["run_id"]]
+    [name] = [name for name in await services.state.names("reports/reconcile-") if ended in name]
+    told = await services.state.read(name)
+    assert (told["complete"], told["errors"]) == (True, ["proofs: the app ended while they were made"])
+    assert (await services.state.read("reports/latest.json"))["run_id"] == report["run_id"]
+
+
+async def test_without_time_there_are_no_proofs_and_the_report_says_so(
+    open_services: OpenServices, container: ContainerClient
+) -> None:
+    report = await run(open_services(SNAPKEEP_DRILL_BLOBS=1), elapsed=lambda: 1e9)
+    assert report["complete"]
+    assert "no time was left" in report["errors"][0]
+
+
+async def test_what_was_sampled_is_kept_from_one_invocation_to_the_next(
+    open_behind_proxies: OpenServices, container: ContainerClient, blob_proxy: FaultProxy, reader: QueueReader
+) -> None:
+    for number in range(8):
+        await container.upload_blob(f"{number}", b"x")
+    await part(open_behind_proxies())
+    await reader.drain(open_behind_proxies())
+    blob_proxy.add(Rule(pages_of(5), target=re.compile(rf"/source/{container.container_name}.*comp=list")))
+    proving = {"SNAPKEEP_VERIFY_SAMPLE_PERCENT": 100}
+    first = await run(open_behind_proxies(**proving), elapsed=lambda: 1e9)
+    assert (first["complete"], first["verify"]) == (False, None)
+    for _ in range(10):
+        last = await run(open_behind_proxies(), elapsed=lambda: 0.0)
+        if last["complete"]:
+            break
+    assert last["run_id"] == first["run_id"]
+    assert last["verify"]["totals"]["checked"] == 8
+
+
+async def test_each_run_stands_in_the_history_once(
+    open_behind_proxies: OpenServices, container: ContainerClient, blob_proxy: FaultProxy, reader: QueueReader
+) -> None:
+    for number in range(4):
+        await container.upload_blob(f"{number}", b"x")
+    services = open_behind_proxies()
+    blob_proxy.add(Rule(pages_of(2), target=re.compile(rf"/source/{container.container_name}.*comp=list")))
+    invocations = 0
+    while not (report := await run(services, elapsed=lambda: 1e9))["complete"]:
+        invocations += 1
+    assert invocations > 0
+    await reader.drain(services)
+    after = await run(services)
+    *_, one, other = (await services.state.read(HISTORY))["runs"]
+    assert (one["run_id"], one["complete"], one["versions"], one["protected"]) == (report["run_id"], True, 4, 0)
+    assert (other["run_id"], other["versions"], other["protected"]) == (after["run_id"], 4, 4)
+    assert other["containers"] == {
+        container.container_name: {"versions": 4, "protected": 4, "oldest_unprotected_seconds": None}
+    }
+
+
+async def test_a_history_of_a_later_release_is_left_as_it_is(
+    services: Services, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    later = {"schema": 2, "what": "a later release wrote"}
+    await services.state.write(HISTORY, later)
+    assert (await run(services))["complete"]
+    assert await services.state.read(HISTORY) == later
+    assert HISTORY in caplog.text
+    await services.state.delete(HISTORY)
+
+
+async def test_requests_that_people_discarded_stay_in_the_report(
+    services: Services, container: ContainerClient
+) -> None:
+    message_id = uuid4().hex
+    record = {
+        "schema": 1,
+        "queue": "requests-poison",
+        "message_id": message_id,
+        "discarded_at": "2026-11-20T14:05:33Z",
+        "reason": "the blob was a test",
+        "message": {"text": "x"},
+    }
+    await services.state.write(f"discarded/{message_id}.json", record)
+    found = (await run(services))["discarded"]
+    assert found["count"] == len(found["listed"])
+    assert record in found["listed"]
+
+
+async def test_what_cannot_be_told_beside_the_coverage_is_an_error_in_the_report(
+    open_behind_proxies: OpenServices, container: ContainerClient, blob_proxy: FaultProxy
+) -> None:
+    refused = Rule(answer(403, "AuthorizationFailure"), target=re.compile(r"prefix=discarded"))
+    blob_proxy.add(refused)
+    report = await run(open_behind_proxies())
+    assert (report["complete"], report["discarded"]) == (True, None)
+    assert report["errors"][0].startswith("discarded requests:")
+
+
+async def test_the_status_page_is_written_and_a_failure_of_that_fails_no_run(
+    open_behind_proxies: OpenServices,
+    backup_account: BlobServiceClient,
+    container: ContainerClient,
+    blob_proxy: FaultProxy,
+) -> None:
+    services = open_behind_proxies()
+    page = backup_account.get_blob_client(STATE_CONTAINER, "status.html")
+    report = await run(services)
+    assert report["finished_at"][:10] in (await (await page.download_blob()).readall()).decode()
+    refused = blob_proxy.add(Rule(answer(403, "AuthorizationFailure"), method="PUT", target="status.html"))
+    assert (await run(services))["complete"]
+    assert refused.hits == 1

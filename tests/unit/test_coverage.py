@@ -53,27 +53,27 @@ OLDEST = entry(1, "s1")
 
 class TestOneVersion:
     def test_a_version_with_snapshot_and_backup_is_protected(self) -> None:
-        assert covered(group(LIVE, ITS_SNAPSHOT), backed_up(LIVE)) == Coverage(versions=1, protected=1)
+        assert covered(group(LIVE, ITS_SNAPSHOT), backed_up(LIVE)) == Coverage(versions=1, protected=(LIVE,))
 
     def test_a_new_blob_lacks_both(self) -> None:
         assert covered(group(LIVE), {}) == Coverage(
-            1, 0, LIVE.version, (LIVE.version,), oldest_unprotected=LIVE.last_modified
+            1, (), LIVE.version, (LIVE.version,), oldest_unprotected=LIVE.last_modified
         )
 
     def test_a_blob_with_a_backup_alone_lacks_its_snapshot_and_is_not_protected(self) -> None:
         assert covered(group(LIVE), backed_up(LIVE)) == Coverage(
-            1, 0, LIVE.version, oldest_unprotected=LIVE.last_modified
+            1, (), LIVE.version, oldest_unprotected=LIVE.last_modified
         )
 
     def test_a_blob_with_a_snapshot_alone_lacks_its_backup(self) -> None:
         assert covered(group(LIVE, ITS_SNAPSHOT), {}) == Coverage(
-            1, 0, None, (LIVE.version,), oldest_unprotected=LIVE.last_modified
+            1, (), None, (LIVE.version,), oldest_unprotected=LIVE.last_modified
         )
 
     @pytest.mark.parametrize(("live_md5", "backup_md5"), [(None, MD5), (MD5, None), (None, None)])
     def test_an_md5_that_one_side_lacks_contradicts_nothing(self, live_md5: str | None, backup_md5: str | None) -> None:
         live, snapshot = LIVE._replace(md5=live_md5), ITS_SNAPSHOT._replace(md5=live_md5)
-        assert covered(group(live, snapshot), fact(live, md5=backup_md5)).protected == 1
+        assert covered(group(live, snapshot), fact(live, md5=backup_md5)).protected == (live,)
 
     @pytest.mark.parametrize(
         "wrong", [{"size": 0}, {"size": LIVE.size + 1}, {"size": LIVE.size - 1}, {"md5": OTHER_MD5}]
@@ -82,7 +82,7 @@ class TestOneVersion:
         self, wrong: dict[str, object]
     ) -> None:
         found = covered(group(LIVE, ITS_SNAPSHOT), fact(LIVE, **wrong))
-        assert (found.protected, found.missing_backups) == (0, ())
+        assert (found.protected, found.missing_backups) == ((), ())
         (conflict,) = found.unprotectable
         assert (conflict.version, conflict.reason) == (LIVE.version, Reason.CONFLICT)
         assert str(LIVE.size) in conflict.detail
@@ -92,13 +92,13 @@ class TestOneVersion:
         live, snapshot = LIVE._replace(blob_type="PageBlob", size=1024), ITS_SNAPSHOT._replace(size=1024)
         unfinished = fact(live, size=1024 + UNFINISHED_PAGE_BYTES)
         assert covered(group(live, snapshot), unfinished).missing_backups == (live.version,)
-        assert covered(group(live, snapshot), fact(live)).protected == 1
+        assert covered(group(live, snapshot), fact(live)).protected == (live,)
         assert covered(group(live, snapshot), fact(live, size=512)).unprotectable[0].reason is Reason.CONFLICT
 
     def test_an_append_blob_whose_blocks_are_still_coming_in_is_requested_again(self) -> None:
         live, snapshot = LIVE._replace(blob_type="AppendBlob"), ITS_SNAPSHOT._replace(blob_type="AppendBlob")
         assert covered(group(live, snapshot), fact(live, size=0, md5=None)).missing_backups == (live.version,)
-        assert covered(group(live, snapshot), fact(live)).protected == 1
+        assert covered(group(live, snapshot), fact(live)).protected == (live,)
         longer = fact(live, size=live.size + 1)
         assert covered(group(live, snapshot), longer).unprotectable[0].reason is Reason.CONFLICT
 
@@ -118,7 +118,7 @@ class TestOneVersion:
 
     def test_an_archived_version_with_a_backup_is_protected(self) -> None:
         live, snapshot = LIVE._replace(tier="Archive"), ITS_SNAPSHOT._replace(tier="Archive")
-        assert covered(group(live, snapshot), backed_up(live)) == Coverage(1, 1)
+        assert covered(group(live, snapshot), backed_up(live)) == Coverage(1, (snapshot,))
 
     def test_a_directory_is_no_version(self) -> None:
         assert covered(group(LIVE._replace(directory=True)), {}) == Coverage()
@@ -139,7 +139,7 @@ class TestOneVersion:
 class TestHistory:
     def test_every_snapshotted_version_counts(self) -> None:
         found = covered(group(LIVE, OLDEST, OLDER, ITS_SNAPSHOT), backed_up(OLDER))
-        assert (found.versions, found.protected) == (3, 1)
+        assert (found.versions, found.protected) == (3, (OLDER,))
         assert set(found.missing_backups) == {OLDEST.version, LIVE.version}
         assert found.missing_snapshot is None
         assert found.oldest_unprotected == OLDEST.last_modified
@@ -151,7 +151,7 @@ class TestHistory:
 
     def test_versions_of_a_deleted_blob_are_still_asked_for(self) -> None:
         found = covered(group(None, OLDEST, OLDER), backed_up(OLDEST))
-        assert (found.versions, found.protected, found.missing_backups) == (2, 1, (OLDER.version,))
+        assert (found.versions, found.protected, found.missing_backups) == (2, (OLDEST,), (OLDER.version,))
         assert found.missing_snapshot is None
 
     def test_two_snapshots_of_one_version_are_one_version(self) -> None:
@@ -160,7 +160,9 @@ class TestHistory:
 
     def test_a_changed_blob_lacks_its_snapshot_and_keeps_its_history(self) -> None:
         found = covered(group(LIVE, OLDEST, OLDER), backed_up(OLDEST, OLDER))
-        assert found == Coverage(3, 2, LIVE.version, (LIVE.version,), oldest_unprotected=LIVE.last_modified)
+        assert found == Coverage(
+            3, (OLDEST, OLDER), LIVE.version, (LIVE.version,), oldest_unprotected=LIVE.last_modified
+        )
 
 
 @st.composite
@@ -225,7 +227,9 @@ class TestAnySituation:
 
         found = covered(of, backups, history)
 
-        assert (found.versions, found.protected) == (len(versions), len(protected))
+        assert found.versions == len(versions)
+        assert len(found.protected) == len(protected)
+        assert {one.etag for one in found.protected} == protected
         assert len(found.missing_backups) == len(missing)
         assert set(found.missing_backups) == missing
         assert {one.version.etag: one.reason for one in found.unprotectable} == reported
@@ -248,4 +252,4 @@ class TestAnySituation:
         done = backups | backed_up(*(wanted[version] for version in first.missing_backups))
         second = covered(Group(of.name, of.live, snapshots), done)
         assert (second.missing_snapshot, second.missing_backups) == (None, ())
-        assert second.protected + len(second.unprotectable) == second.versions
+        assert len(second.protected) + len(second.unprotectable) == second.versions

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.decisions.coverage import Coverage, Unprotected
-from shared.decisions.reporting import MAX_LISTED, ContainerReport, coverage_report
-from shared.model import Reason, Version
+from shared.decisions.reporting import MAX_LISTED, ContainerReport, Findings, coverage_report
+from shared.model import Entry, Reason, Version
 
 NOW = datetime(2026, 11, 20, 15, 0, 0, tzinfo=UTC)
 EARLIER, EARLIEST = "2026-11-20T14:00:00Z", "2026-11-19T15:00:00Z"
@@ -21,6 +21,10 @@ def version(name: str = "a.csv", etag: str = "E1") -> Version:
     return Version(name, etag, EARLIER, 812)
 
 
+def entry(etag: str = "E1") -> Entry:
+    return Entry("a.csv", None, etag, EARLIER, 812)
+
+
 def archived(name: str) -> Unprotected:
     return Unprotected(version(name), Reason.ARCHIVED, "in the archive tier")
 
@@ -28,8 +32,8 @@ def archived(name: str) -> Unprotected:
 class TestOneContainer:
     def test_blobs_add_up(self) -> None:
         report = ContainerReport("raw")
-        report.add(Coverage(versions=3, protected=2, oldest_unprotected=EARLIER))
-        report.add(Coverage(versions=1, protected=1))
+        report.add(Coverage(versions=3, protected=(entry(), entry("E2")), oldest_unprotected=EARLIER))
+        report.add(Coverage(versions=1, protected=(entry(),)))
         report.add(Coverage(versions=1, unprotectable=(archived("a"),), oldest_unprotected=EARLIEST))
         assert (report.versions, report.protected) == (5, 3)
         assert report.unprotectable_by_reason == {"archived": 1}
@@ -40,7 +44,7 @@ class TestOneContainer:
 
     def test_without_anything_unprotected_there_is_no_age(self) -> None:
         report = ContainerReport("raw")
-        report.add(Coverage(versions=1, protected=1))
+        report.add(Coverage(versions=1, protected=(entry(),)))
         assert report.to_json(NOW)["oldest_unprotected_seconds"] is None
 
     def test_it_names_no_more_than_a_reader_can_bear_and_counts_all(self) -> None:
@@ -75,7 +79,7 @@ class TestOneContainer:
 
 class TestWholeReport:
     def report(self, *parts: ContainerReport, complete: bool = True) -> dict[str, object]:
-        return coverage_report("r1", EARLIER, NOW, list(parts), complete=complete)
+        return coverage_report("r1", EARLIER, NOW, list(parts), Findings(), complete=complete)
 
     def test_it_says_all_that_the_contract_asks_for(self) -> None:
         one = ContainerReport("one", 2, 3, 1, 1, 2, duration_seconds=1.5, complete=True)
@@ -89,6 +93,10 @@ class TestWholeReport:
             "started_at": EARLIER,
             "finished_at": "2026-11-20T15:00:00Z",
             "complete": True,
+            "errors": [],
+            "verify": None,
+            "drill": None,
+            "discarded": None,
             "totals": {
                 "blobs": 3,
                 "versions": 4,
@@ -127,6 +135,17 @@ class TestWholeReport:
     ) -> None:
         parts = [ContainerReport(str(number), complete=done) for number, done in enumerate(containers)]
         assert self.report(*parts, complete=run)["complete"] is expected
+
+    def test_it_says_what_came_of_the_proofs_and_what_could_not_be_looked_at(self) -> None:
+        findings = Findings(verify={"kind": "verify"}, drill={"kind": "drill"}, errors=("discarded requests: 403",))
+        report = coverage_report("r1", EARLIER, NOW, [], findings, complete=True)
+        assert (report["verify"], report["drill"]) == ({"kind": "verify"}, {"kind": "drill"})
+        assert (report["errors"], report["discarded"]) == (["discarded requests: 403"], None)
+
+    def test_it_counts_all_discarded_requests_and_names_the_first(self) -> None:
+        records = [{"message_id": str(number)} for number in range(MAX_LISTED + 5)]
+        report = coverage_report("r1", EARLIER, NOW, [], Findings(discarded=records), complete=True)
+        assert report["discarded"] == {"count": MAX_LISTED + 5, "listed": records[:MAX_LISTED]}
 
     def test_it_is_json(self) -> None:
         part = ContainerReport("raw", error="list raw: 403")

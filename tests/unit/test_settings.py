@@ -68,6 +68,7 @@ class TestDefaults:
         assert (settings.sync_containers, settings.sync_timeout_minutes) == ((), 50)
         assert (settings.sync_schedule, settings.reconcile_schedule) == ("0 0 * * * *", "0 30 2 * * *")
         assert settings.protect_budget_seconds == 200
+        assert settings.drill_blobs == 20
 
     def test_an_empty_setting_is_one_that_is_not_set(self) -> None:
         names = [field.alias for field in Settings.model_fields.values() if field.alias]
@@ -82,6 +83,21 @@ class TestDefaults:
         factory = loaded(SNAPKEEP_ENGINE=engine, SNAPKEEP_ADF_PIPELINE="mine").data_factory
         assert factory is not None
         assert (factory.factory, factory.resource_group, factory.pipeline) == ("factory", "group", "mine")
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, (1, False)),
+            ({"SNAPKEEP_VERIFY_SAMPLE_PERCENT": "2.5"}, (2.5, True)),
+            ({"SNAPKEEP_VERIFY_SAMPLE_PERCENT": "1"}, (1, True)),
+            ({"SNAPKEEP_VERIFY_SAMPLE_PERCENT": "0"}, (0, True)),
+        ],
+    )
+    def test_bytes_are_read_back_only_where_a_share_of_them_is_asked_for(
+        self, given: dict[str, str], expected: tuple[float, bool]
+    ) -> None:
+        sample = loaded(**given).verify_sample
+        assert (sample.percent, sample.by_bytes) == expected
 
     def test_settings_are_not_changed_once_they_are_read(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
@@ -114,6 +130,8 @@ class TestRefusal:
             "SNAPKEEP_SYNC_DELETE": "2",
             "SNAPKEEP_RECONCILE_SCHEDULE": "daily",
             "SNAPKEEP_RECONCILE_BUDGET_SECONDS": "nan",
+            "SNAPKEEP_VERIFY_SAMPLE_PERCENT": "nan",
+            "SNAPKEEP_DRILL_BLOBS": "some",
             "SNAPKEEP_PROTECT_BUDGET_SECONDS": "200 s",
             "SNAPKEEP_CONCURRENCY": "0",
             "SNAPKEEP_RETRY_DELAY_SECONDS": "soon",
@@ -138,6 +156,10 @@ class TestRefusal:
             ("SNAPKEEP_HISTORY", "none", "'all' or 'current'"),
             ("SNAPKEEP_ADF_MIN_BYTES", "-1", "greater than or equal to 0"),
             ("SNAPKEEP_CONCURRENCY", "513", "less than or equal to 512"),
+            ("SNAPKEEP_VERIFY_SAMPLE_PERCENT", "101", "less than or equal to 100"),
+            ("SNAPKEEP_VERIFY_SAMPLE_PERCENT", "-1", "greater than or equal to 0"),
+            ("SNAPKEEP_DRILL_BLOBS", "-1", "greater than or equal to 0"),
+            ("SNAPKEEP_DRILL_BLOBS", "10001", "less than or equal to 10000"),
             ("SNAPKEEP_BACKUP_QUEUE", "ab", "3 to 56 of a-z"),
             ("SNAPKEEP_BACKUP_QUEUE", "x" * 57, "3 to 56 of a-z"),
             ("SNAPKEEP_SYNC_SCHEDULE", "0 * * * *", "six NCRONTAB fields"),
