@@ -69,14 +69,18 @@ def app_environment(
     given = {name: value for name, value in {**local_settings, **current}.items() if value or name not in defaults}
     if services is None:
         return {**defaults, **given}
-    connections = {
+    return {**defaults, **STAND_IN_DEFAULTS, **given, **connections(services)}
+
+
+def connections(services: Mapping[str, str]) -> dict[str, str]:
+    """The settings that reach the services of a READY object."""
+    return {
         "SourceStorage": services["source"],
         "BackupStorage": services["backup"],
         "BackupQueue": services["queue"],
         "AzureWebJobsStorage": services["queue"],
         "SNAPKEEP_ADF_ENDPOINT": services["adf"],
     }
-    return {**defaults, **STAND_IN_DEFAULTS, **given, **connections}
 
 
 def services_of(environment: Mapping[str, str]) -> dict[str, str | None]:

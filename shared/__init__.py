@@ -1,3 +1,3 @@
 """Snapkeep: snapshots, verified backups and mirrors for Azure Blob Storage and ADLS Gen2."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

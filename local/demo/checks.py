@@ -51,6 +51,26 @@ async def check_versions(backups: ContainerClient, versions: Iterable[Version]) 
     return findings
 
 
+async def check_restored(record: RecordedContainer) -> Findings:
+    """The container holds the live blobs of its record, each as it was written, and nothing else."""
+    findings = Findings()
+    for name in sorted(await names_in(record.client) - record.live.keys()):
+        findings.add(f"{record.name}/{name}", ["was not there at that moment"])
+
+    async def one(version: Version) -> None:
+        where = f"{record.name}/{version.name}"
+        found = await _read(record.client.get_blob_client(version.name))
+        if found is None:
+            findings.add(where, ["missing"])
+            return
+        content, properties, tags = found
+        wrong = _differences(version, content, properties, tags, dict(properties.metadata or {}))
+        findings.add(where, wrong, len(content))
+
+    await for_each(record.current, one, PARALLEL)
+    return findings
+
+
 async def check_strangers(backups: ContainerClient, record: RecordedContainer) -> list[str]:
     """What stands among the backups and is not the backup of any version that was written."""
     strangers = await names_in(backups) - {version.backup_name for version in record.versions}
@@ -61,17 +81,28 @@ def backup_differences(
     version: Version, content: bytes, properties: BlobProperties, tags: Mapping[str, str]
 ) -> list[str]:
     """What of a backup is not as the version was written."""
+    metadata = dict(properties.metadata or {})
+    kept = {key: value for key, value in metadata.items() if not key.startswith("snapkeep_source_")}
+    wrong = _differences(version, content, properties, tags, kept)
+    if not says_its_version(metadata, version.name, version.etag, version.last_modified):
+        wrong.append("its metadata does not say which version it is")
+    return wrong
+
+
+def _differences(
+    version: Version,
+    content: bytes,
+    properties: BlobProperties,
+    tags: Mapping[str, str],
+    metadata: Mapping[str, str],
+) -> list[str]:
     wrong = _byte_differences(version.content, content)
     for header in _HEADERS:
         written, found = version.headers.get(header), properties.content_settings[header] or None
         if found != written:
             wrong.append(f"{header} is {found!r}; written was {written!r}")
-    metadata = dict(properties.metadata or {})
-    if not says_its_version(metadata, version.name, version.etag, version.last_modified):
-        wrong.append("its metadata does not say which version it is")
-    kept = {key: value for key, value in metadata.items() if not key.startswith("snapkeep_source_")}
-    if kept != version.metadata:
-        wrong.append(f"metadata is {kept}; written was {dict(version.metadata)}")
+    if metadata != version.metadata:
+        wrong.append(f"metadata is {dict(metadata)}; written was {dict(version.metadata)}")
     if tags != version.tags:
         wrong.append(f"index tags are {dict(tags)}; written were {dict(version.tags)}")
     return wrong

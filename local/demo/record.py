@@ -98,6 +98,22 @@ class RecordedContainer:
         answer = await self.client.get_blob_client(name).set_http_headers(_settings(headers))
         self._keep(Version.of(replace(self.live[name], headers=headers), answer))
 
+    async def ruin(self, deleted: Iterable[str]) -> None:
+        """Deletes these blobs with their snapshots, and overwrites all others with zeros.
+
+        The record does not learn of it: it keeps what is to come back.
+        """
+        gone = set(deleted)
+
+        async def one(version: Version) -> None:
+            blob = self.client.get_blob_client(version.name)
+            if version.name in gone:
+                await blob.delete_blob(delete_snapshots="include")
+            else:
+                await blob.upload_blob(bytes(len(version.content)), overwrite=True)
+
+        await for_each(self.current, one, PARALLEL)
+
     async def delete(self, name: str) -> None:
         """Deletes a blob and its snapshots, as whoever wants it gone would."""
         await self.client.get_blob_client(name).delete_blob(delete_snapshots="include")

@@ -9,10 +9,12 @@ from local.demo.checks import (
     check_engines,
     check_leftovers,
     check_mirror,
+    check_restored,
     check_source,
     check_strangers,
     check_versions,
 )
+from local.demo.command import Snapkeep, end_of_this_second
 from local.demo.contract import backup_container
 from local.demo.errors import DemoFailed
 from local.demo.page import Page, Stopwatch, mebibytes
@@ -23,6 +25,10 @@ from local.demo.stage import Stage, open_stage
 ANNOUNCED, UNANNOUNCED, MIRRORED = "raw", "ledger", "lake"
 EDITED_FILES = 10
 SHOWN_DIFFERENCES = 20
+DELETED_OF = 20
+"""The job that runs amok deletes one blob in so many, with its snapshots, and overwrites the others."""
+
+COLUMNS = ("", "written", "right", "differences", "compared")
 
 
 async def tell(page: Page, ready: Mapping[str, str]) -> list[str]:
@@ -38,6 +44,7 @@ async def tell(page: Page, ready: Mapping[str, str]) -> list[str]:
         ledger = await reconcile_an_unannounced_container(stage)
         lake = await mirror_a_container(stage)
         await compare_everything(stage, [raw, ledger], lake)
+        await corrupt_and_restore(stage, raw, Snapkeep(ready))
         return stage.differences
 
 
@@ -124,8 +131,7 @@ async def compare_everything(stage: Stage, protected: list[RecordedContainer], l
     watch = Stopwatch()
 
     def found(what: str, expected: int, findings: Findings) -> None:
-        size = mebibytes(findings.size_bytes) if findings.size_bytes else ""
-        rows.append((what, str(expected), str(findings.right), str(len(findings.differences)), size))
+        rows.append(row(what, expected, findings))
         differences.extend(findings.differences)
 
     for record in protected:
@@ -142,7 +148,50 @@ async def compare_everything(stage: Stage, protected: list[RecordedContainer], l
     differences += await check_leftovers(stage.backup, stage.poison, containers)
     differences += check_engines(await stage.data_factory.copied(), protected, material.DATA_FACTORY_MIN_BYTES)
     stage.page.line("read every backup: content, headers, metadata, index tags", watch.seconds)
-    stage.page.table(("", "written", "right", "differences", "compared"), rows)
+    stage.page.table(COLUMNS, rows)
+    show_differences(stage, differences)
+
+
+async def corrupt_and_restore(stage: Stage, raw: RecordedContainer, snapkeep: Snapkeep) -> None:
+    stage.page.step(
+        "A job runs amok, and one command brings back the second before it",
+        "restore shows its plan first; each blob comes from the nearest place that still holds it, and is verified.",
+    )
+    moment = await end_of_this_second()
+    watch = Stopwatch()
+    deleted = sorted(raw.live)[::DELETED_OF]
+    await raw.ruin(deleted)
+    ruined = len(raw.live) - len(deleted)
+    stage.page.line(f"{raw.name}: a job overwrote {ruined} blobs with zeros, deleted {len(deleted)}", watch.seconds)
+    command = ("restore", raw.name, "--in-place", "--at", moment)
+    await snapkeep_says(stage, snapkeep, *command, "--plan")
+    await snapkeep_says(stage, snapkeep, *command, "--yes")
+    watch = Stopwatch()
+    findings = await check_restored(raw)
+    stage.page.line("read every blob: content, headers, metadata, index tags", watch.seconds)
+    stage.page.table(COLUMNS, [row(f"{raw.name}: blobs as of {moment}", len(raw.live), findings)])
+    show_differences(stage, findings.differences)
+
+
+async def snapkeep_says(stage: Stage, snapkeep: Snapkeep, *arguments: str) -> None:
+    """Runs the command and shows what it prints."""
+    watch = Stopwatch()
+    with stage.page.waiting(arguments[0]):
+        exit_code, printed = await snapkeep.run(*arguments)
+    stage.page.line(f"$ snapkeep {' '.join(arguments)}", watch.seconds)
+    for line in printed.splitlines():
+        stage.page.line(f"  {line}")
+    stage.expect(exit_code == 0, f"snapkeep {arguments[0]} ended with {exit_code}")
+
+
+def row(what: str, expected: int, findings: Findings) -> tuple[str, str, str, str, str]:
+    """One line of the tables of what was compared."""
+    size = mebibytes(findings.size_bytes) if findings.size_bytes else ""
+    return what, str(expected), str(findings.right), str(len(findings.differences)), size
+
+
+def show_differences(stage: Stage, differences: list[str]) -> None:
+    """Shows the first of them, and keeps all."""
     for difference in differences[:SHOWN_DIFFERENCES]:
         stage.page.problem(difference)
     if len(differences) > SHOWN_DIFFERENCES:
