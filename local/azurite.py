@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's storage emulator: one process with the two accounts, `source` and `backup`.
+"""Azurite, Microsoft's storage emulator: one process with the two accounts, `source` and `backup`, and a third one.
 
 Its blob port is for the gateway (local/gateway), which mends what Azurite lacks; the app uses the gateway's.
 """
@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from local.errors import CommandFailed
@@ -18,6 +19,9 @@ from local.processes import Child
 from local.programs import azurite, node
 
 SOURCE, BACKUP = "source", "backup"
+SPARE = "spare"
+"""An empty account that the app knows nothing of: what a lost one is restored into."""
+
 START_SECONDS = 60
 # Azurite's default of 5 s drops connections that clients still hold as good; none of ours idles this long.
 KEEP_ALIVE_SECONDS = 3600
@@ -32,7 +36,7 @@ def account_key(account: str) -> str:
     return base64.b64encode(text.ljust(64, ".").encode()).decode()
 
 
-ACCOUNT_KEYS = {account: account_key(account) for account in (SOURCE, BACKUP)}
+ACCOUNT_KEYS = {account: account_key(account) for account in (SOURCE, BACKUP, SPARE)}
 
 
 def connection_string(account: str, blob_port: int, queue_port: int) -> str:
@@ -51,9 +55,13 @@ class AzuriteFailed(CommandFailed):
 class Azurite:
     """One Azurite process; `blob_port` and `queue_port` are what it listens on once started."""
 
-    def __init__(self, data: Path | None = None) -> None:
-        """`data`: the folder to keep everything in; without one all is in memory, and gone in the end."""
+    def __init__(self, data: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """`data`: the folder to keep everything in; without one all is in memory, and gone in the end.
+
+        `environment`: variables for Node besides those of this process.
+        """
         self._data = data
+        self._environment = dict(environment or {})
         self._child: Child | None = None
         self._output: asyncio.Task[None] | None = None
         self._work = contextlib.ExitStack()
@@ -71,7 +79,7 @@ class Azurite:
         try:
             self._child = await Child.start(
                 [node(), azurite(), *self._arguments(blob_port, queue_port)],
-                environment={**os.environ, "AZURITE_ACCOUNTS": accounts},
+                environment={**os.environ, **self._environment, "AZURITE_ACCOUNTS": accounts},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 cwd=work,
