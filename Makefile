@@ -1,5 +1,6 @@
 # One command per job. Everything that they need comes from PyPI, npm and Debian, by package name and pinned version,
-# into .venv and local/node_modules; see local/prerequisites.sh for the little that the system itself must have.
+# into .venv and local/node_modules; see local/prerequisites.sh for the little that the system itself must have
+# (and local/browser.sh, for the end-to-end tests alone).
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
@@ -12,13 +13,15 @@ PYTHON_STAMP := $(VENV)/.installed-$(call hash,tests/requirements.txt pyproject.
 NODE_STAMP := local/node_modules/.installed-$(call hash,local/package.json local/package-lock.json)
 
 ARGS ?=
+RUNS ?= 3000
 
-.PHONY: help setup demo up bench test lint types unit integration e2e requirements clean
+.PHONY: help setup demo up bench test lint types unit integration e2e browser soak requirements clean
 
 help:
-	@echo "make demo          protect real files on this machine, and check every byte of the backups"
+	@echo "make demo          protect real files on this machine, ruin them, and bring them back, byte by byte"
 	@echo "make up            run the app and all that it needs, until Ctrl-C; ARGS=\"--data DIR --port-base N\""
 	@echo "make test          lint, types, unit, integration and end-to-end tests; each is a target of its own"
+	@echo "make soak          many more runs of the model that proves restores; RUNS=3000 of them, at random"
 	@echo "make bench         measure"
 	@echo "make requirements  pin the dependencies of pyproject.toml anew; UPGRADE=1 takes the newest"
 	@echo "make clean         remove what setup installed; PYTHON=python3.12 then chooses another Python"
@@ -55,8 +58,20 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit integration e2e: setup
+e2e: | browser
+
+browser:
+	@local/browser.sh
+
+unit e2e: setup
 	$(BIN)/python -m pytest tests/$@ $(ARGS)
+
+# Two at a time, each with a stack of its own: they wait for Azurite as much as they work.
+integration: setup
+	$(BIN)/python -m pytest tests/$@ --numprocesses 2 --dist loadfile $(ARGS)
+
+soak: setup
+	$(BIN)/python -m tests.model --workers "$$(nproc)" --runs $(RUNS) --steps 20 50 100 $(ARGS)
 
 # A pin stays as it is until pyproject.toml rules it out, or UPGRADE is set.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
