@@ -38,7 +38,8 @@ class Entry(NamedTuple):
 
     `snapshot` is the service's timestamp, which sorts as time does; `md5` the Content-MD5 in base64
     where the service holds one; `tier` is empty where the service names none; `metadata` is None, and
-    `created` empty, unless the listing was asked to read them.
+    `created` empty, unless the listing was asked to read them. `half` is what an interrupted restore left,
+    where the listing includes metadata.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Entry(NamedTuple):
     customer_key: bool = False
     metadata: dict[str, str] | None = None
     created: str = ""
+    half: bool = False
 
     @property
     def version(self) -> Version:
@@ -106,10 +108,18 @@ class Reason(StrEnum):
     ARCHIVED = "archived"
     REFUSED_NAME = "refused name"
     CUSTOMER_KEY = "customer-provided key"
+    HALF_RESTORED = "half restored"
     UNSUPPORTED_TYPE = "unsupported blob type"
     LOST = "gone before it was copied"
     CONFLICT = "another blob stands under the backup's name"
     FAILED = "failed"
+
+
+def md5_that_counts(md5: str | None, blob_type: str) -> str | None:
+    """The Content-MD5 where it is of the bytes: the service leaves that of append and page blobs as it is when
+    blocks are appended or pages written.
+    """
+    return md5 if blob_type == "BlockBlob" else None
 
 
 def second_of_http_date(text: str) -> str:

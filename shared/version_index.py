@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import ClassVar, NamedTuple
 
+from shared.decisions.deletions import Back, Deletion, Gone, fold
 from shared.decisions.restore_places import HALF_RESTORED
 from shared.decisions.restoring import Held, Place
 from shared.errors import SnapkeepError
@@ -46,6 +47,9 @@ class VersionIndex(TemporaryDatabase):
         " place_etag TEXT NOT NULL, place_size INTEGER NOT NULL, md5 TEXT, blob_type TEXT NOT NULL,"
         " tier TEXT NOT NULL, directory INTEGER NOT NULL, created TEXT NOT NULL, unusable TEXT NOT NULL,"
         " PRIMARY KEY (name, kind, key)) WITHOUT ROWID",
+        # When a name was missed, and last seen before that; or when it was back, and then it has no `last_seen`.
+        "CREATE TABLE deletions (name BLOB NOT NULL, at TEXT NOT NULL, last_seen TEXT NOT NULL,"
+        " PRIMARY KEY (name, at, last_seen)) WITHOUT ROWID",
     )
 
     def add_source(self, entries: Iterable[tuple[Entry, str]]) -> None:
@@ -59,6 +63,24 @@ class VersionIndex(TemporaryDatabase):
     def add_standing(self, entries: Iterable[Entry]) -> None:
         """Adds what stands in the target container."""
         self._add(_Row.of(one, _STANDING) for one in entries)
+
+    def add_deletions(self, gone: Iterable[Gone], back: Iterable[Back]) -> None:
+        """Adds recorded events; one that stands there already changes nothing."""
+        with _disk_errors():
+            for rows in (
+                ((key_of(one.name), one.first_missed, one.last_seen) for one in gone),
+                ((key_of(one.name), one.seen_at, "") for one in back),
+            ):
+                self._change("INSERT OR IGNORE INTO deletions VALUES (?, ?, ?)", rows)
+
+    def deletions_of(self, name: str) -> list[Deletion]:
+        """The deletions of this name, oldest first."""
+        with _disk_errors():
+            query = "SELECT at, last_seen FROM deletions WHERE name = ?"
+            events = self._database.execute(query, (key_of(name),)).fetchall()
+        gone = [Gone(name, last_seen, at) for at, last_seen in events if last_seen]
+        back = [Back(name, at) for at, last_seen in events if not last_seen]
+        return fold(gone, back).get(name, [])
 
     def __iter__(self) -> Iterator[Found]:
         """All names that the source or the backups know, in the order of their UTF-8 bytes.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.decisions.proof_reports import ContainerProof
 from shared.decisions.status import FUNCTIONS, Inputs
 from shared.model import QueueOverview, second_of
 
@@ -81,13 +82,14 @@ def verify(**changes: Any) -> dict[str, Any]:
     return {
         "schema": 1,
         "kind": "verify",
+        "run_id": "5a1d",
         "started_at": ago(5),
         "finished_at": ago(4.9),
         "complete": True,
         "mode": "bytes",
         "percent": 1.0,
         "totals": {"versions": 100, "checked": 100, "bytes_checked": 1, "bytes_read": 812, "problems": 0},
-        "containers": [{"container": "raw", "problems": 0, "error": None}],
+        "containers": [asdict(ContainerProof("raw", versions=100, checked=100, bytes_checked=1, bytes_read=812))],
     } | changes
 
 
@@ -95,12 +97,15 @@ def drill(**changes: Any) -> dict[str, Any]:
     return {
         "schema": 1,
         "kind": "drill",
+        "run_id": "5a1e",
         "started_at": ago(4.9),
         "finished_at": ago(4.8),
         "result": "succeeded",
         "picked": 20,
         "restored": 20,
+        "bytes": 812,
         "failed": [],
+        "skipped": [],
     } | changes
 
 

@@ -15,7 +15,8 @@ Source: the service's reference, "Copy Blob", and its guide "Copy a blob with as
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
@@ -28,7 +29,7 @@ from shared.adapters.target import Target, given, if_still
 from shared.adapters.translate import azure_errors
 from shared.decisions.backups import SOURCE_SIZE, UNFINISHED_PAGE_BYTES
 from shared.decisions.restored import RESTORING
-from shared.errors import BackupConflict, BackupExists, BlobChanged
+from shared.errors import BackupConflict, BackupExists, BlobChanged, StorageFailed
 from shared.model import BlobState
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -36,6 +37,8 @@ PIECE_BYTES = 4 * 1024 * 1024
 
 MAX_APPENDED_BLOCKS = 50_000
 POLL_SECONDS = 2.0
+COPY_SECONDS = 12 * 3600.0
+"""How long a copy by the service may take before nobody waits for it any more."""
 
 
 @dataclass
@@ -47,11 +50,18 @@ class _Half:
 
 
 async def append(origin: SourceStorage, container: str, source: BlobState, target: Target) -> None:
-    """Writes an append blob from where an earlier attempt left off: what is there is a prefix of this version."""
+    """Writes an append blob from where an earlier attempt left off, if what is there is a prefix of this version.
+
+    To a backup only Snapkeep appends. Where a blob is restored in place, a logger may still append to the half as
+    it did to the blob: each piece is conditional on the one before, and what an earlier attempt left is compared.
+    """
     client = target.client
     size = source.version.size
     doing = f"copy {container}/{source.version.name}"
     half = await _begun(client, target)
+    if half is not None and target.restoring and not await _is_prefix(origin, container, source, target, half):
+        target = replace(target, replaces=half.etag)
+        half = None
     if half is None:
         with azure_errors(doing, write_once=target.write_once):
             created = await client.create_append_blob(
@@ -66,7 +76,12 @@ async def append(origin: SourceStorage, container: str, source: BlobState, targe
         piece = await origin.read(container, source, half.size, min(piece_bytes, size - half.size))
         with azure_errors(doing):
             # The position makes it impossible that a repeated or a parallel attempt appends twice.
-            appended = await client.append_block(piece, appendpos_condition=half.size, validate_content=True)
+            appended = await client.append_block(
+                piece,
+                appendpos_condition=half.size,
+                validate_content=True,
+                **(if_still(half.etag) if target.restoring else {}),
+            )
         half = _Half(half.size + len(piece), str(appended["etag"]))
     await _unmark(client, target, half.etag)
 
@@ -96,10 +111,10 @@ async def write_pages(origin: SourceStorage, container: str, source: BlobState, 
         half = _Half(size_until_whole, str(created["etag"]))
     elif half.size != size_until_whole:
         return  # another attempt has just finished it
-    else:
+    elif half.size:
         written_to = await _written_to(client, target)
     etag = half.etag
-    # Of an empty page blob the service lists no ranges, and answers 416.
+    # Of an empty page blob the service lists no ranges, and answers 416: the source may be one, and the half as well.
     for start, length in await origin.page_ranges(container, source) if size else []:
         for offset in range(max(start, written_to), start + length, PIECE_BYTES):
             piece = await origin.read(container, source, offset, min(PIECE_BYTES, start + length - offset))
@@ -127,10 +142,30 @@ async def promote(origin: SourceStorage, container: str, source: BlobState, targ
             **given(tags=target.tags or None),
         )
     status = str(copy["copy_status"])
-    while status == "pending":
+    give_up_at = monotonic() + COPY_SECONDS
+    while status == "pending" and monotonic() < give_up_at:
         await asyncio.sleep(POLL_SECONDS)
         with azure_errors(f"look at {target.container}/{target.name}"):
             status = str((await target.client.get_blob_properties()).copy.status or "")
+    if status in {"pending", "failed", "aborted"}:
+        raise StorageFailed(
+            f"copy {container}/{source.version.name}: the service's copy is {status}; restore it from the snapshot "
+            f"{source.snapshot}, what stood there before is in its newest snapshot"
+        )
+
+
+async def _is_prefix(origin: SourceStorage, container: str, source: BlobState, target: Target, half: _Half) -> bool:
+    """Whether the half holds what the version begins with, byte for byte."""
+    if half.size > source.version.size:
+        return False
+    for offset in range(0, half.size, PIECE_BYTES):
+        length = min(PIECE_BYTES, half.size - offset)
+        with azure_errors(f"compare {target.container}/{target.name}"):
+            stream = await target.client.download_blob(offset, length, decompress=False, **if_still(half.etag))
+            there = await stream.readall()
+        if there != await origin.read(container, source, offset, length):
+            return False
+    return True
 
 
 async def _begun(client: BlobClient, target: Target) -> _Half | None:

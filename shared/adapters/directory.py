@@ -164,8 +164,10 @@ class Directory:
         folder = os.dup(self._root)
         for number, segment in enumerate(segments):
             try:
-                self._check_clash(folder, segment)
-                below = self._open_folder(folder, segment, create=create)
+                # Between the look and the folder no other thread may make one that is taken for this.
+                with contextlib.nullcontext() if self.tells_apart else self._lock:
+                    self._check_clash(folder, segment)
+                    below = self._open_folder(folder, segment, create=create)
             except NotADirectoryError:
                 path = "/".join(segments[: number + 1])
                 raise FileRefused(

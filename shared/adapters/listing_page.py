@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from shared.decisions.restored import RESTORING
 from shared.errors import StorageFailed
 from shared.model import Entry, second_of_http_date
 
@@ -82,7 +83,8 @@ def _entry(chunk: str) -> Entry | None:
     found = dict(_PROPERTY.findall(properties))
     directory = found.get("ResourceType") == "directory"
     size = found.get("Content-Length", "0" if directory else "")
-    if "isfolder" in tail.lower() and size == "0" and _FOLDER.search(tail):
+    lowered = tail.lower()
+    if "isfolder" in lowered and size == "0" and _FOLDER.search(tail):
         directory = True
     etag = _unescaped(found["Etag"]).strip('"')
     if name is None or not etag:
@@ -98,6 +100,7 @@ def _entry(chunk: str) -> Entry | None:
         found.get("AccessTier", ""),
         directory,
         "CustomerProvidedKeySha256" in found,
+        half=f"<{RESTORING}" in lowered,  # a value has its < escaped
     )
 
 

@@ -1,6 +1,7 @@
 """What a restore does besides writing blobs: makes a container, deletes blobs, rehydrates archived ones.
 
-Everything is conditional on the ETag that was looked at. Writing is `shared.adapters.copying`'s.
+Everything is conditional on the ETag that was looked at, but for rehydrating: Set Blob Tier takes no such condition,
+so that the blob is looked at right before. Writing is `shared.adapters.copying`'s.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ async def rehydrate(
     """Has the service make an archived blob or snapshot readable again; content, metadata and ETag stay."""
     blob = account.blob(container, archived.version.name, archived.snapshot)
     with azure_errors(f"rehydrate {container}/{archived.version.name}"):
+        await blob.get_blob_properties(**if_still(archived.version.etag))
         try:
             await blob.set_standard_blob_tier(StandardBlobTier.HOT, rehydrate_priority=_PRIORITIES[priority])
         except HttpResponseError as error:

@@ -12,6 +12,7 @@ from rich.console import Console
 from shared.cli.running import json_option, print_json, run, settings_option
 from shared.operations.protect import Protected
 from shared.operations.protect import protect as protect_container
+from shared.operations.run_notes import RunNotes
 from shared.services import Services
 
 SLICE_SECONDS = 2.0
@@ -34,7 +35,10 @@ def protect(container: str, prefix: str, settings_file: Path | None, as_json: bo
                 status.update(f"{total.scanned:,} scanned, {total.changed:,} changed")
         return total
 
-    total = run(settings_file, work, protect_budget_seconds=SLICE_SECONDS)
+    async def noted(services: Services) -> Protected:
+        return await RunNotes().noted(services, "protect", work(services))
+
+    total = run(settings_file, noted, protect_budget_seconds=SLICE_SECONDS)
     if as_json:
         print_json(total.to_json())
     else:

@@ -46,9 +46,11 @@ STOPPED = "stopped; nothing is lost: the same command goes on where it was"
 @click.option(
     "--to-account",
     type=click.Choice(["source", "backup"]),
-    help="The account of that container. Default: source, while that account answers.",
+    help="The account of that container. Default: source, if it is set; with --from backups, if it answers too.",
 )
-@click.option("--in-place", is_flag=True, help="Restore over what stands in CONTAINER now; all of that is snapshotted.")
+@click.option(
+    "--in-place", is_flag=True, help="Restore over what stands in CONTAINER now; each blob is snapshotted first."
+)
 @click.option(
     "--to-directory", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Restore to files."
 )
@@ -97,7 +99,8 @@ def restore(
 
     For each name the newest version that is not after TIME is taken, from the cheapest place that holds it. It goes
     into a new container CONTAINER-restored-<now>, unless told otherwise. The plan is shown first. Interrupted, the
-    same command goes on where it was. BackupStorage is the only setting that must be there.
+    same command goes on where it was, within a week; within a day where --at names no time of the clock.
+    BackupStorage is the only setting that must be there.
 
     Exit code 0: all that was planned has happened; with --plan: all of it can be restored. 1: something is
     impossible, or did not happen; the report says what. 2: wrong usage or settings.
@@ -130,7 +133,7 @@ def restore(
             show_plan(job, summary, _impossible(plan), err=as_json)
         if plan_only or not to_do:
             if as_json:
-                print_json({"plan": _plan_document(plan)})
+                print_json({"schema": 1, "kind": "restore plan", "plan": _plan_document(plan)})
             elif not to_do:
                 click.echo("nothing is to be done")
             return 1 if impossible else 0
@@ -160,7 +163,9 @@ async def _new_plan(recovery: Recovery, arguments: Arguments) -> Plan:
     service_now = await service_time(recovery, arguments.container, from_source=arguments.origin != "backups")
     job = arguments.job(recovery.now(), service_now, has_source=has_source)
     with Console(stderr=True).status("listing") as status:
-        return await make_plan(recovery, job, progress=lambda entries: status.update(f"{entries:,} entries listed"))
+        return await make_plan(
+            recovery, job, now=service_now, progress=lambda entries: status.update(f"{entries:,} entries listed")
+        )
 
 
 async def _source_is_lost(recovery: Recovery, arguments: Arguments) -> bool:

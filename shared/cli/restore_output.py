@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from shared.decisions.restore_report import Outcome, RestoreReport, Result, to_be_gone_on_with
+from shared.decisions.restore_report import ANEW, Outcome, RestoreReport, Result, to_be_gone_on_with
 from shared.decisions.restore_summary import Count, Summary, blobs
 from shared.decisions.restoring import Action, Job, Mode, Step
 from shared.wording import visible
@@ -89,6 +89,9 @@ def show_report(report: RestoreReport, file: str) -> None:
     _echo(f"{decimal(report.bytes_restored)} restored {where(report.job)}; {verdict}; report: {file}", err=False)
     if to_be_gone_on_with(report.to_json()):
         _echo("run the same command again to go on where it was", err=False)
+    elif any(report.totals[result] for result in ANEW):
+        into = f" --to {report.job.target}" if report.job.mode is Mode.CONTAINER else ""
+        _echo(f"for what is not done, run it again with --at {report.job.at}{into}", err=False)
 
 
 class Bar:

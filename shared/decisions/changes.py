@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from shared.decisions.names import refusal
 from shared.model import Entry, Reason, Version
 
+HALF_RESTORED = "the half of a restore that was interrupted: run that restore again"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -45,6 +47,8 @@ def unprotectable(group: Group) -> tuple[Reason, str] | None:
         return Reason.REFUSED_NAME, refused
     if group.live is not None and group.live.customer_key:
         return Reason.CUSTOMER_KEY, "encrypted with a key that only its writer can give with each call"
+    if group.live is not None and group.live.half:
+        return Reason.HALF_RESTORED, HALF_RESTORED
     return None
 
 

@@ -56,21 +56,25 @@ def coverage(group: Group, backups: Mapping[str, IndexedBlob], history: Literal[
     if group.live is not None and live is None:
         return Coverage()  # a directory
     refused = unprotectable(group)
-    if refused:
+    half = refused is not None and refused[0] is Reason.HALF_RESTORED
+    if refused and not half:
         return _refused(live, refused)
     snapshotted = {entry.etag for entry in group.snapshots}
-    versions = {entry.etag: entry for entry in group.snapshots}
-    if live is not None and (live.tier != ARCHIVE or live.etag not in versions):
+    versions = {entry.etag: entry for entry in group.snapshots if not entry.half}
+    if live is not None and not half and (live.tier != ARCHIVE or live.etag not in versions):
         versions[live.etag] = live  # an archived one's snapshot from before may still be read
     if history == "current":
-        versions = {live.etag: versions[live.etag]} if live is not None else {}
+        versions = {live.etag: versions[live.etag]} if live is not None and not half else {}
     tally = _Tally()
+    if refused and live is not None:  # what was there before it stands in snapshots, and is judged as ever
+        tally.unprotectable.append(Unprotected(live.version, *refused))
+        tally.oldest = live.last_modified
     for entry in versions.values():
         _judge(entry, backups.get(backup_name(entry.version)), entry.etag in snapshotted, tally)
     return Coverage(
-        len(versions),
+        len(versions) + half,
         tuple(tally.protected),
-        changed(group),
+        None if half else changed(group),
         tuple(tally.missing),
         tuple(tally.unprotectable),
         tally.oldest,

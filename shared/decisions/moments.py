@@ -16,19 +16,27 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _AGO = re.compile(r"(\d{1,9})\s*(second|minute|hour|day|week)s?\s+ago", re.IGNORECASE | re.ASCII)
 
 
-def parse_moment(text: str, now: datetime) -> str:
+def is_relative(text: str) -> bool:
+    """Whether these words mean another moment each time that they are said."""
+    words = text.strip()
+    return words.lower() in {"", "now"} or _AGO.fullmatch(words) is not None
+
+
+def parse_moment(text: str, now: datetime, latest: datetime | None = None) -> str:
     """A moment as `YYYY-MM-DDTHH:MM:SSZ`: rounded down, as Last-Modified has whole seconds.
 
     Args:
         text: ISO 8601 with a zone, or `2 hours ago`, or `now`.
         now: aware; what "ago" is counted from.
+        latest: after which the future begins; None for `now`.
 
     Raises:
         BadParameter: it is neither, or lies in the future.
     """
     moment = _moment(text.strip(), now)
-    if moment > now:
-        raise BadParameter(f"{text!r} lies in the future: this machine's clock says {second_of(now)}")
+    present = latest or now
+    if moment > present:
+        raise BadParameter(f"{text!r} lies in the future: this machine's clock says {second_of(present)}")
     if moment < EARLIEST:
         raise BadParameter(f"{text!r} lies before {second_of(EARLIEST)}; expects a time such as {EXAMPLES}")
     return second_of(moment)

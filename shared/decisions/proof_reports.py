@@ -89,6 +89,42 @@ def verify_report(
     }
 
 
+def with_partial(latest: dict[str, Any] | None, partial: dict[str, Any]) -> dict[str, Any]:
+    """The latest report with what a run over some containers, or some time, found since.
+
+    How things are is known of the whole as of the run over all; but what is bad since then is bad, and a
+    container that was looked at in full is what it was found to be.
+    """
+    if latest is None:
+        return {**partial, "complete": False, "since": None}
+    found = {part["container"]: part for part in partial["containers"]}
+    parts = [_with_part(part, found.pop(part["container"], None), partial["since"]) for part in latest["containers"]]
+    complete = latest["complete"] and (partial["since"] is None or not found)
+    parts += found.values()
+    complete = complete and all(part["error"] is None for part in parts)
+    totals = {name: sum(part[name] for part in parts) for name in latest["totals"]}
+    return {**latest, "complete": complete, "totals": totals, "containers": parts}
+
+
+def _with_part(known: dict[str, Any], found: dict[str, Any] | None, since: str | None) -> dict[str, Any]:
+    if found is None:
+        return known
+    if since is None and found["error"] is None:
+        return found
+    named = {line["backup"] for line in known["listed"]}
+    fresh = [line for line in found["listed"] if line["backup"] not in named]
+    by_kind = dict(known["problems_by_kind"])
+    for line in fresh:
+        by_kind[line["kind"]] = by_kind.get(line["kind"], 0) + 1
+    return {
+        **known,
+        "problems": known["problems"] + len(fresh),
+        "problems_by_kind": by_kind,
+        "listed": (known["listed"] + fresh)[:MAX_LISTED],
+        "error": found["error"] or known["error"],
+    }
+
+
 def report_names(kind: str, run_id: str, finished_at: str) -> tuple[str, str]:
     """Under which names a report of this kind ("verify", "drill") is stored: its own, and the latest's."""
     compact = finished_at.replace("-", "").replace(":", "")

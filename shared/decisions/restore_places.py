@@ -29,6 +29,8 @@ def held_backup(entry: Entry, name: str | None = None) -> Held | None:
     if entry.directory:
         return None
     claims = _lowered(entry)
+    if RESTORING in claims:
+        return None
     size = _size(claims, entry.size)
     version = version_of_backup(entry.name, size, claims)
     if version is None and name is not None:

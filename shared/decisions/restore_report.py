@@ -33,8 +33,8 @@ DONE = frozenset({Result.RESTORED, Result.ALREADY, Result.DELETED})
 """What was planned has happened: a resumed restore passes over it."""
 
 WELL = DONE | {Result.LEFT}
-AGAIN = frozenset({Result.LEASED, Result.REHYDRATING, Result.FAILED})
-"""What another run of the same restore may bring to an end."""
+ANEW = frozenset({Result.CHANGED, Result.LEASED, Result.FAILED})
+"""What a new plan for the same moment may bring to an end."""
 
 
 @dataclass(frozen=True)
@@ -109,5 +109,9 @@ class RestoreReport:
 
 
 def to_be_gone_on_with(report: Mapping[str, Any]) -> bool:
-    """Whether another run of the same restore may do more than this report (as `to_json` gave it) tells of."""
-    return not report["complete"] or any(report["totals"].get(result.value) for result in AGAIN)
+    """Whether the restore of this report (as `to_json` gave it) goes on with its plan when it is asked for again.
+
+    One that came to its end does so for what is being rehydrated alone. What failed is planned anew: by the time
+    that somebody has seen to it, the plan is old, and its moment may not be what the same words mean now.
+    """
+    return not report["complete"] or bool(report["totals"].get(Result.REHYDRATING.value))

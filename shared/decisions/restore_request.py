@@ -97,14 +97,16 @@ class Arguments:
         """What is to be done.
 
         Args:
-            now: by this machine's clock, for moments such as "2 hours ago".
-            service_now: by the storage service's clock, which stamps the versions: the moment where none was named.
+            now: by this machine's clock; it only tells, with the service's, what lies in the future.
+            service_now: by the storage service's clock, which stamps the versions: the moment where none was named,
+                and what "2 hours ago" is counted from.
 
         Raises:
             BadParameter: the moment, or the target, is none that can be.
         """
-        latest = max(now, moment_of(service_now))  # whichever clock is ahead: a version's own time is never refused
-        at = service_now if self.at.strip().lower() in {"", "now"} else parse_moment(self.at, latest)
+        stamping = moment_of(service_now)
+        latest = max(now, stamping)  # whichever clock is ahead: a version's own time is never refused
+        at = parse_moment(self.at.strip() or "now", stamping, latest)
         account: Literal["source", "backup"] = "source"
         if not self.in_place and (self.to_account == "backup" or not has_source):
             account = "backup"

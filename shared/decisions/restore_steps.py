@@ -9,8 +9,8 @@ from shared.decisions.deletions import Deletion, Fate, fate
 from shared.decisions.names import refusal
 from shared.decisions.restore_places import HALF_RESTORED
 from shared.decisions.restoring import Action, Held, Job, Mode, Place, Step
-from shared.decisions.version_order import in_order, tied
-from shared.model import ARCHIVE, Entry, Version
+from shared.decisions.version_order import in_order, moved_here, tied
+from shared.model import ARCHIVE, Entry, Version, md5_that_counts
 
 MAX_OFFERED = 3
 """How many older versions a step names, for the case that no place holds the wanted one undamaged."""
@@ -20,6 +20,7 @@ WRONG_MD5 = "its backup has another MD5 than the version: it is damaged"
 ARCHIVED = "in the archive tier: --rehydrate has it read again, which takes up to 15 hours"
 OTHER_STANDS = "another blob stands in the target under its name, and is not overwritten"
 DIRECTORY_STANDS = "a directory stands under its name now"
+MOVED_HERE = "the blob was renamed or moved here: its time does not tell since when it is there"
 ALREADY_THERE = "is in the target already"
 IS_THAT_VERSION = "is that version"
 
@@ -31,6 +32,7 @@ def step(
     held: Iterable[Held],
     deletions: Sequence[Deletion],
     standing: Entry | None = None,
+    now: str = "",
 ) -> Step | None:
     """What the restore does for this name; None when it has nothing to do with it.
 
@@ -39,11 +41,13 @@ def step(
             does, or nobody could look.
         held: every version of the blob, of the moment or not, at every place that was looked at.
         standing: what stands under the name in a target container that exists already.
+        now: the service's time before anything was listed; empty where it is not known.
     """
     directory = live if live is not None and live.directory else None
     blob = None if directory is not None else live
     places = list(held)
-    history = in_order(places)
+    of_now = bool(now) and job.at >= now
+    history = in_order(places, of_now=of_now)
     known = [version for version in history if version.last_modified <= job.at]
     if not known:
         return _directory(job, directory) if directory is not None else _not_there(job, name, blob)
@@ -59,7 +63,7 @@ def step(
     if job.mode is Mode.IN_PLACE and blob is not None and blob.etag == version.etag:
         return Step(Action.LEAVE, name, IS_THAT_VERSION, version)
     holders = [one._replace(version=version) for one in places if one.version.etag == version.etag]
-    return _restored(job, version, holders, known, _doubt(job, version, ended, places), blob, standing)
+    return _restored(job, version, holders, known, _doubt(job, version, ended, places, of_now=of_now), blob, standing)
 
 
 def _restored(
@@ -75,13 +79,19 @@ def _restored(
     offered = _offered(known, version)
     md5 = next((one.md5 for one in holders if one.place is not Place.BACKUP and one.md5), None)
     if standing is not None:
-        return _beside(standing, version, md5 or next((one.md5 for one in holders if one.md5), None))
+        settled = _beside(
+            standing, version, md5 or next((one.md5 for one in holders if one.md5), None), holders[0].blob_type
+        )
+        if settled is not None:
+            return settled
     flaws = {one: _flaw(one, md5) for one in holders}
     whole = _cheapest_first(job, [one for one in holders if not flaws[one]])
     if not whole:
         reason = "; ".join(sorted(set(flaws.values())))
         return Step(Action.IMPOSSIBLE, version.name, reason, version, tuple(holders), offered=offered)
     reason = f"the version of {version.last_modified}"
+    if standing is not None:
+        reason += ", if it is not what stands there already"
     if all(one.tier == ARCHIVE for one in whole):
         if not job.rehydrate:
             return Step(Action.IMPOSSIBLE, version.name, ARCHIVED, version, whole, offered=offered)
@@ -101,9 +111,11 @@ def _fate(job: Job, version: Version, blob: Entry | None, deletions: Sequence[De
     return Fate.PERHAPS_DELETED if recorded is Fate.DELETED and back else recorded
 
 
-def _doubt(job: Job, version: Version, ended: Fate, held: Sequence[Held]) -> str:
+def _doubt(job: Job, version: Version, ended: Fate, held: Sequence[Held], *, of_now: bool) -> str:
     if ended is Fate.PERHAPS_DELETED:
         return f"it may have been deleted by {job.at}"
+    if not of_now and moved_here(held):
+        return MOVED_HERE
     return "another version of that second may be the newer one" if tied(version, held) else ""
 
 
@@ -163,11 +175,19 @@ def _flaw(one: Held, md5: str | None) -> str:
     return "" if same_content(one.size, one.md5, one.version.size, md5) else WRONG_MD5
 
 
-def _beside(standing: Entry, version: Version, md5: str | None) -> Step:
-    """What stands in the target is never overwritten; it is the version where size and MD5 prove it."""
-    same = not standing.directory and standing.size == version.size and md5 is not None and standing.md5 == md5
-    action = Action.LEAVE if same else Action.IMPOSSIBLE
-    return Step(action, version.name, ALREADY_THERE if same else OTHER_STANDS, version)
+def _beside(standing: Entry, version: Version, md5: str | None, blob_type: str) -> Step | None:
+    """What stands in the target is never overwritten; it is the version where size and MD5 prove it.
+
+    Without an MD5 that counts, which append and page blobs lack, only a comparison can tell: None.
+    """
+    if standing.directory or standing.size != version.size or standing.blob_type != blob_type:
+        return Step(Action.IMPOSSIBLE, version.name, OTHER_STANDS, version)
+    if md5 is None or md5_that_counts(standing.md5, blob_type) is None:
+        return None
+    same = standing.md5 == md5
+    return Step(
+        Action.LEAVE if same else Action.IMPOSSIBLE, version.name, ALREADY_THERE if same else OTHER_STANDS, version
+    )
 
 
 def _cheapest_first(job: Job, places: Iterable[Held]) -> tuple[Held, ...]:

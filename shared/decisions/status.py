@@ -1,6 +1,6 @@
 """The status: from the latest reports and the queue, what is protected, what is not and why, and one verdict.
 
-The verdict is `at risk` as soon as one problem is known, whatever else is unknown: somebody has to act on it.
+The verdict is `unknown` when something could not be read, else `at risk` as soon as one problem is known.
 The unknowns are listed with it. Without a known problem, a single unknown makes it `unknown`.
 """
 

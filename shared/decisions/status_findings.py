@@ -46,10 +46,17 @@ class Finding:
 
     verdict: Verdict
     text: str
+    unreadable: bool = False
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """A known problem outweighs what is unknown: somebody has to act on it. Only without either is all protected."""
+    """Only without any finding is all protected.
+
+    What could not be read makes it unknown: whatever else is known may be the smaller part. But a known problem
+    outweighs what is only old, unfinished or not there yet: somebody has to act on it.
+    """
+    if any(finding.unreadable for finding in findings):
+        return Verdict.UNKNOWN
     verdicts = {finding.verdict for finding in findings}
     for worst in (Verdict.AT_RISK, Verdict.UNKNOWN):
         if worst in verdicts:
@@ -72,7 +79,7 @@ def coverage_findings(coverage: Coverage | Unreadable | None, now: datetime) -> 
         yield _unknown("there is no coverage report yet: run `snapkeep reconcile`")
         return
     if isinstance(coverage, Unreadable):
-        yield _unknown(f"the coverage report could not be read: {coverage.reason}")
+        yield _unreadable(f"the coverage report could not be read: {coverage.reason}")
         return
     yield from _age("the coverage report", coverage.finished_at, now, "see why `reconcile` does not run")
     unfinished = [part for part in coverage.containers if part.error or not part.complete]
@@ -107,7 +114,7 @@ def _unprotected(part: ContainerCoverage) -> str:
 def queue_findings(queue: QueueOverview | Unreadable, now: datetime) -> Iterator[Finding]:
     """What stands in the queue too long, or for good."""
     if isinstance(queue, Unreadable):
-        yield _unknown(f"the queue could not be read: {queue.reason}")
+        yield _unreadable(f"the queue could not be read: {queue.reason}")
         return
     if queue.poison:
         verb = "request was" if queue.poison == 1 else "requests were"
@@ -129,7 +136,7 @@ def run_findings(
     """
     for name, note in runs.items():
         if isinstance(note, Unreadable):
-            yield _unknown(f"the note of the last run of `{name}` could not be read: {note.reason}")
+            yield _unreadable(f"the note of the last run of `{name}` could not be read: {note.reason}")
         elif note is not None and note.result == "failed" and not _spoken_for(note, reported_at.get(name)):
             yield _at_risk(f"the last run of `{name}` failed at {second_of(note.finished_at)}: {note.detail}")
 
@@ -151,7 +158,7 @@ def sync_findings(
         yield _unknown("nothing was mirrored yet: run `snapkeep sync`")
         return
     if isinstance(sync, Unreadable):
-        yield _unknown(f"the report of the last sync could not be read: {sync.reason}")
+        yield _unreadable(f"the report of the last sync could not be read: {sync.reason}")
         return
     yield from _age("the report of the last sync", sync.finished_at, now, "see why `sync` does not run")
     reported = {(pair.source, pair.backup) for pair in sync.pairs}
@@ -171,7 +178,7 @@ def sync_findings(
 def verify_findings(verify: Verification | Unreadable | None, now: datetime, *, expected: bool) -> Iterator[Finding]:
     """What the last look at the backups themselves found. What it found bad counts, however old it is."""
     if isinstance(verify, Unreadable):
-        yield _unknown(f"the report of the last verify could not be read: {verify.reason}")
+        yield _unreadable(f"the report of the last verify could not be read: {verify.reason}")
         return
     if verify is None:
         if expected:
@@ -182,7 +189,8 @@ def verify_findings(verify: Verification | Unreadable | None, now: datetime, *, 
     if verify.totals.problems:
         where = [part.container for part in verify.containers if part.problems]
         names = f" in {', '.join(where[:NAMED_AT_MOST])}" if where else ""
-        yield _at_risk(f"the last verify found {verify.totals.problems:,} bad backups{names}")
+        backups = "1 bad backup" if verify.totals.problems == 1 else f"{verify.totals.problems:,} bad backups"
+        yield _at_risk(f"the last verify found {backups}{names}")
     for part in verify.containers:
         if part.error:
             yield _unknown(f"the last verify could not look at {part.container}: {part.error}")
@@ -193,7 +201,7 @@ def verify_findings(verify: Verification | Unreadable | None, now: datetime, *, 
 def drill_findings(drill: Drill | Unreadable | None, now: datetime, *, expected: bool) -> Iterator[Finding]:
     """Whether restoring works, as far as the last drill could tell."""
     if isinstance(drill, Unreadable):
-        yield _unknown(f"the report of the last drill could not be read: {drill.reason}")
+        yield _unreadable(f"the report of the last drill could not be read: {drill.reason}")
         return
     if drill is None:
         if expected:
@@ -208,7 +216,7 @@ def drill_findings(drill: Drill | Unreadable | None, now: datetime, *, expected:
 def unreadable(what: str, found: object) -> Iterator[Finding]:
     """For what has no bearing on protection by itself: not to be able to read it is an unknown all the same."""
     if isinstance(found, Unreadable):
-        yield _unknown(f"{what} could not be read: {found.reason}")
+        yield _unreadable(f"{what} could not be read: {found.reason}")
 
 
 def _age(what: str, finished_at: datetime, now: datetime, advice: str) -> Iterator[Finding]:
@@ -230,6 +238,10 @@ def _ended(outcome: str) -> str:
 
 def _at_risk(text: str) -> Finding:
     return Finding(Verdict.AT_RISK, printable(text))
+
+
+def _unreadable(text: str) -> Finding:
+    return Finding(Verdict.UNKNOWN, printable(text), unreadable=True)
 
 
 def _unknown(text: str) -> Finding:

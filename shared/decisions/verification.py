@@ -10,15 +10,18 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from shared.decisions.backups import SOURCE_ETAG, SOURCE_LAST_MODIFIED, SOURCE_SIZE, unfinished
+from shared.decisions.backups import MAX_METADATA_BYTES, SOURCE_ETAG, SOURCE_LAST_MODIFIED, SOURCE_SIZE, unfinished
 from shared.decisions.changes import Group
 from shared.decisions.coverage import coverage
 from shared.decisions.names import backup_name, source_name_in, stamp_of_hashed, version_of_backup
 from shared.expected import Expected, Need
-from shared.model import ARCHIVE, Entry, Version
+from shared.model import ARCHIVE, Entry, Version, md5_that_counts
 
 MAX_TAGS = 10
 """As many index tags as the service lets a blob have."""
+
+ROOM_BYTES = 128
+"""More than the metadata that tells a backup's ETag takes."""
 
 MD5_OF_NOTHING = "1B2M2Y8AsgTpgAmY7PhCfg=="
 
@@ -92,13 +95,16 @@ def _expected(version: Version, group: Group, need: Need) -> Expected:
 def expected_of(entry: Entry, need: Need = Need.REQUIRED) -> Expected:
     """What the backup of this version must be, which can be read where the entry stands."""
     name = backup_name(entry.version)
-    return Expected(name, *entry.version, entry.md5, entry.blob_type, entry.snapshot, entry.tier, need)
+    md5 = md5_that_counts(entry.md5, entry.blob_type)
+    return Expected(name, *entry.version, md5, entry.blob_type, entry.snapshot, entry.tier, need)
 
 
 def identity(found: Entry, expected: Expected | None) -> Identity | None:
     """Which version's backup this blob is, by its name; None for a blob that is no version's."""
     if expected is not None:
         return Identity(expected.name, expected.etag, expected.last_modified)
+    if not claims_its_version(found) and _has_room_for_claims(found):
+        return None  # the name of a backup is quickly made up; Snapkeep's own also say what they are
     version = version_of_backup(found.name, found.size, found.metadata)
     if version is not None:
         return Identity(version.name, version.etag, version.last_modified)
@@ -120,7 +126,7 @@ def missing(expected: Expected, detail: str = "it has no backup") -> Problem:
 
 def foreign(found: Entry) -> Problem:
     """That a blob which is no backup stands among the backups."""
-    detail = "no version's backup has this name: find out who wrote it"
+    detail = "neither its name nor its metadata is that of a version's backup: find out who wrote it"
     return Problem(Kind.FOREIGN, None, found.name, detail)
 
 
@@ -141,6 +147,11 @@ def contradiction(found: Entry, who: Identity) -> Problem | None:
 def claims_its_version(found: Entry) -> bool:
     """Whether the metadata says which version it is; it lacks that only where the source's own left no room."""
     return SOURCE_ETAG in _claims(found)
+
+
+def _has_room_for_claims(found: Entry) -> bool:
+    used = sum(len(key) + len(value) for key, value in (found.metadata or {}).items())
+    return used + ROOM_BYTES <= MAX_METADATA_BYTES
 
 
 def misfit(found: Entry, who: Identity, expected: Expected | None) -> Problem | None:
@@ -182,7 +193,7 @@ def known_content(found: Entry, expected: Expected | None) -> list[Content]:
     """What the bytes are compared with that costs no call: the service's own hashes, and that of no bytes at all."""
     contents = [
         Content(expected.md5 if expected is not None else None, "the version's Content-MD5"),
-        Content(found.md5, "its own Content-MD5"),
+        Content(md5_that_counts(found.md5, found.blob_type), "its own Content-MD5"),
         Content(MD5_OF_NOTHING if found.size == 0 else None, "the hash of nothing"),
     ]
     return [content for content in contents if content.md5 is not None]
@@ -190,7 +201,8 @@ def known_content(found: Entry, expected: Expected | None) -> list[Content]:
 
 def needs_kept_hash(found: Entry, expected: Expected | None) -> bool:
     """Whether the hash of its bytes is worth keeping: the service has none for it, nor for the version."""
-    return found.size > 0 and found.md5 is None and (expected is None or expected.md5 is None)
+    of_backup = md5_that_counts(found.md5, found.blob_type)
+    return found.size > 0 and of_backup is None and (expected is None or expected.md5 is None)
 
 
 def needs_source(found: Entry, expected: Expected | None) -> bool:

@@ -18,8 +18,11 @@ class _Age(NamedTuple):
     etag: str
 
 
-def in_order(held: Iterable[Held]) -> list[Version]:
+def in_order(held: Iterable[Held], *, of_now: bool = False) -> list[Version]:
     """The versions of one blob, oldest first.
+
+    Args:
+        of_now: whether the state of now is asked for, of which the live blob is, whatever its Last-Modified.
 
     Last-Modified has whole seconds. Within one, the live blob is the newest, and snapshots tell the order by
     their timestamps. For versions that backups alone hold, the ETags decide: the service makes them of its
@@ -27,11 +30,12 @@ def in_order(held: Iterable[Held]) -> list[Version]:
     """
     places = list(held)
     ages = _ages(places)
+    current = {one.version.etag for one in places if one.place is Place.LIVE} if of_now else set()
     versions: dict[str, Version] = {}
     for one in places:
         if one.place is not Place.BACKUP or one.version.etag not in versions:
             versions[one.version.etag] = one.version  # the source knows better what it is than a copy
-    return sorted(versions.values(), key=lambda version: ages[version.etag])
+    return sorted(versions.values(), key=lambda version: (version.etag in current, ages[version.etag]))
 
 
 def tied(version: Version, held: Iterable[Held]) -> bool:
@@ -40,6 +44,16 @@ def tied(version: Version, held: Iterable[Held]) -> bool:
     own = ages.pop(version.etag)
     rivals = [age for age in ages.values() if age.last_modified == version.last_modified]
     return not own.live and any(not own.snapshot or not age.snapshot for age in rivals)
+
+
+def moved_here(held: Iterable[Held]) -> bool:
+    """Whether the live blob is older than another version of its name: it came from elsewhere, nobody knows when.
+
+    A rename in a hierarchical namespace keeps Last-Modified. Nothing else puts an older blob over a newer one.
+    """
+    ages = _ages(held)
+    live = [age for age in ages.values() if age.live]
+    return any(age.last_modified > one.last_modified for one in live for age in ages.values())
 
 
 def _ages(held: Iterable[Held]) -> dict[str, _Age]:

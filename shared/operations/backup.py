@@ -22,8 +22,10 @@ from shared.decisions.backups import (
     standing,
     where_to_copy_from,
 )
+from shared.decisions.changes import HALF_RESTORED
 from shared.decisions.messages import BackupRequest, Message, RunFollowUp, decode
 from shared.decisions.names import backup_name
+from shared.decisions.restored import RESTORING
 from shared.decisions.retries import Failure, GiveUp, after_failures
 from shared.errors import (
     BackupConflict,
@@ -226,6 +228,8 @@ class _Copier:
                 Reason.ARCHIVED,
                 f"{self.container}/{source.version.name}: in the archive tier; rehydrate it to have it backed up",
             )
+        if RESTORING in {key.lower() for key in source.metadata}:
+            raise Unprotectable(Reason.HALF_RESTORED, f"{self.container}/{source.version.name}: {HALF_RESTORED}")
         settings = self.services.settings
         may_use_data_factory = self.may_use_data_factory and self.services.data_factory is not None
         if may_use_data_factory and engine(settings.engine, settings.adf_min_bytes, source) == "adf":

@@ -27,8 +27,11 @@ from shared.operations.missing import MissingBlobs
 from shared.parallel import for_each
 from shared.services import Services
 
-GONE = "the source container is gone; its backups stay. If that is meant, name it in SNAPKEEP_EXCLUDE_CONTAINERS"
-FOUND_BY_LISTING = frozenset({Reason.ARCHIVED, Reason.CUSTOMER_KEY, Reason.REFUSED_NAME})
+GONE = (
+    "the source container is gone; what is backed up of it stays. "
+    "If that is meant, name it in SNAPKEEP_EXCLUDE_CONTAINERS"
+)
+FOUND_BY_LISTING = frozenset({Reason.ARCHIVED, Reason.CUSTOMER_KEY, Reason.REFUSED_NAME, Reason.HALF_RESTORED})
 """Reasons that a listing shows for as long as they hold, whatever was recorded before."""
 
 RECORD_DAYS = 30

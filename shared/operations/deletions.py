@@ -6,28 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.adapters.state import State
-from shared.decisions.deletions import MAX_NAMES, Back, Deletion, Gone, document, events, fold
+from shared.decisions.deletions import MAX_NAMES, Back, Gone, document, events
 from shared.errors import StorageFailed
 from shared.parallel import for_each
 
 PARALLEL_READS = 16
-
-
-async def read_deletions(state: State, container: str) -> dict[str, list[Deletion]]:
-    """All recorded deletions of a source container's blobs by name, each name's oldest first.
-
-    Raises:
-        StorageFailed: what was recorded cannot be read in full, so that nothing may be concluded from it.
-    """
-    gone: list[Gone] = []
-    back: list[Back] = []
-
-    def take(more_gone: list[Gone], more_back: list[Back]) -> None:
-        gone.extend(more_gone)
-        back.extend(more_back)
-
-    await DeletionRecords(state, container).read(take)
-    return fold(gone, back)
 
 
 class DeletionRecords:

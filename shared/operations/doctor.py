@@ -252,7 +252,7 @@ class _Examination:
 
     async def azcopy(self) -> Findings:
         """azcopy, and where its runs have their folders."""
-        if not self._settings.sync_containers:
+        if not (self._settings.sync_containers or self._settings.azcopy_path):
             return [ok("azcopy", "not needed: SNAPKEEP_SYNC_CONTAINERS is empty")]
         findings = []
         try:

@@ -43,7 +43,7 @@ from shared.errors import (
     StorageFailed,
     Unprotectable,
 )
-from shared.model import ARCHIVE, BlobState, Entry
+from shared.model import ARCHIVE, BlobState, Entry, md5_that_counts
 from shared.operations.drill_ground import Ground, Restored, ground
 from shared.operations.proof_scope import failed_restores, scope, store, version_in_source
 from shared.operations.proving import PARALLEL_READS
@@ -149,7 +149,6 @@ class _Drill:
     ground: Ground
     progress: Progress
     recovery: Recovery = field(init=False)
-    _source_is_gone: bool = False
 
     def __post_init__(self) -> None:
         self.recovery = Recovery.of(self.services)
@@ -204,8 +203,10 @@ class _Drill:
         outcome = await Restorer(self.recovery, job, self.report.run_id).carry_out(step_of(version, backup))
         if outcome.result not in {Result.RESTORED, Result.ALREADY}:  # already: by an attempt whose answer was lost
             return f"{outcome.result}: {outcome.reason}"
-        failure = await self._compare(chosen, backup, await self.ground.found(target, version.name))
-        await self.ground.clear(target, version.name)
+        try:
+            failure = await self._compare(chosen, backup, await self.ground.found(target, version.name))
+        finally:
+            await self.ground.clear(target, version.name)
         if failure is None:
             self.report.add_restored(chosen)
         return failure
@@ -237,10 +238,10 @@ class _Drill:
                 return await md5_of(self.services.source.account, stored, Rate(None)), "the version"
             except (BlobChanged, BlobGone, ServiceUnavailable, Unprotectable) as error:
                 log.info("%s: its backup is the witness", error)
-        if source is not None and source.md5:
-            return source.md5, "the version, as the service has it,"
-        if backup.md5:
-            return backup.md5, "its backup, as the service has it,"
+        if source is not None and (stated := md5_that_counts(source.md5, source.blob_type)):
+            return stated, "the version, as the service has it,"
+        if stated := md5_that_counts(backup.md5, backup.blob_type):
+            return stated, "its backup, as the service has it,"
         if KEPT_MD5 in tags:
             return tags[KEPT_MD5], "its backup, as an earlier verify kept it,"
         place, name = backup_container(container), backup.version.name
@@ -252,12 +253,12 @@ class _Drill:
             self.report.add_note(chosen, TAGS_CHANGED)
 
     async def _in_source(self, chosen: Chosen) -> BlobState | None:
-        """The version in the source; None where it is lost, or nobody answers: then the backup is the witness."""
-        if self._source_is_gone:
-            return None
+        """The version in the source; None where it is lost: then the backup is the witness.
+
+        Raises:
+            StorageFailed: nobody answered. A version that cannot be looked for is not lost, and proves nothing.
+        """
         try:
             return await version_in_source(self.services, chosen.container, chosen.entry.version)
         except StorageFailed as error:
-            log.warning("drill: %s; what is restored is compared with its backups", error)
-            self._source_is_gone = True
-            return None
+            raise StorageFailed(f"not compared with the source: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-from shared.decisions.proof_reports import report_names
+from shared.decisions.proof_reports import report_names, with_partial
 from shared.errors import StorageFailed, Unprotectable
 from shared.model import BlobState, Version
 from shared.services import Services
@@ -39,12 +39,12 @@ async def scope(services: Services) -> Scope:
     return Scope(sorted(name for name in wanted if services.settings.protects(name)), unlisted)
 
 
-async def store(services: Services, report: dict[str, Any], *, as_latest: bool = True) -> None:
-    """Writes a report of a proof."""
+async def store(services: Services, report: dict[str, Any], *, partial: bool = False) -> None:
+    """Writes a report of a proof; of one that looked at a part alone, the latest holds what it found."""
     own, latest = report_names(report["kind"], report["run_id"], report["finished_at"])
     await services.state.write(own, report)
-    if as_latest:
-        await services.state.write(latest, report)
+    whole = with_partial(await services.state.read(latest), report) if partial else report
+    await services.state.write(latest, whole)
 
 
 async def version_in_source(services: Services, container: str, version: Version) -> BlobState | None:

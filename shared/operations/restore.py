@@ -16,6 +16,7 @@ from shared.adapters.directory import Directory
 from shared.adapters.restoring import container_exists, create_container, rehydrate
 from shared.adapters.source import SourceStorage
 from shared.decisions.restore_report import DONE, Outcome, RestoreReport, Result, to_be_gone_on_with
+from shared.decisions.restore_steps import ARCHIVED
 from shared.decisions.restoring import Action, Job, Mode, Step
 from shared.errors import (
     BadParameter,
@@ -115,18 +116,20 @@ class Restorer:
         """Brings the version back from the first of its places that holds it undamaged."""
         reasons: list[str] = []
         archived: Reading | None = None
-        unreachable: ServiceUnavailable | None = None
+        unreachable: SnapkeepError | None = None
         for held in step.places:
             try:
                 reading = await look(self._recovery, self._job, step, held)
-            except ServiceUnavailable as error:
-                unreachable = error  # another place may stand in the other account
-                continue
             except Archived as error:
                 archived = archived or error.reading
                 continue
             except Unusable as error:
                 reasons.append(str(error))
+                continue
+            except (DirectoryUnusable, BadParameter, LeaseUnavailable):
+                raise
+            except SnapkeepError as error:
+                unreachable = error  # down or refused: another place may stand in the other account
                 continue
             try:
                 return await self._write(step, reading)
@@ -153,6 +156,13 @@ class Restorer:
         result = Result.ALREADY if written.already else Result.RESTORED
         return Outcome(step.name, result, bytes=size, etag=written.state.version.etag)
 
+    async def stands(self, name: str, result: Result, etag: str | None) -> bool:
+        """Whether what an earlier run came to is still so: the blob that it wrote, or the gap that it left."""
+        if self._job.mode is Mode.DIRECTORY or result is Result.LEFT:
+            return True
+        found = await self.target.state(self._job.target, name)
+        return (found.version.etag if found else None) == etag
+
     def _open_directory(self) -> Directory:
         if self._directory is None:
             self._directory = Directory(Path(self._job.target), self._job_id)
@@ -161,8 +171,7 @@ class Restorer:
     async def _rehydrate(self, step: Step, archived: Reading) -> Outcome:
         priority = self._job.rehydrate
         if not priority:
-            reason = "in the archive tier: --rehydrate has it read again, which takes up to 15 hours"
-            return Outcome(step.name, Result.IMPOSSIBLE, reason, offered=step.offered)
+            return Outcome(step.name, Result.IMPOSSIBLE, ARCHIVED, offered=step.offered)
         await rehydrate(archived.storage.account, archived.container, archived.state, priority)
         reason = f"its {archived.held.place} is being rehydrated: run this again in up to {REHYDRATION[priority]}"
         return Outcome(step.name, Result.REHYDRATING, reason)
@@ -206,8 +215,8 @@ async def restore(
         SnapkeepError: the journal could not be read, or the target container not made; nothing was done.
     """
     report = RestoreReport(job_id, job, started_at=second_of(recovery.now()))
-    journal = await Journal.open(recovery.state, job_id, recovery.now, report)
     restorer = Restorer(recovery, job, job_id, progress.moved)
+    journal = await Journal.open(recovery.state, job_id, recovery.now, report, restorer.stands)
     if job.mode is Mode.CONTAINER:
         await _ensure_container(restorer.target, job, journal)
     run = _Run(restorer, journal, report, progress, recovery.settings.concurrency)

@@ -57,7 +57,7 @@ class BlobRestorer:
 
         Raises:
             Unusable: the place does not hold the version undamaged; nothing is left of it.
-            Changed: another blob stands there.
+            Changed: another blob stands there, which is left.
         """
         written = await self._write(step, reading, None)
         if reading.md5 is None:
@@ -65,10 +65,19 @@ class BlobRestorer:
         name, found = step.name, written.state
         actual = await md5_of(self.storage, self.job.target, found, self.moved)
         if actual != reading.md5:
-            # Its HEAD is what this place's copy has, so that it is one, be it of an attempt that ended before this.
+            # Somebody may have put a blob of the same size there, even right after the copy: only what has the very
+            # bytes of this place is a copy of it, of this attempt or of one that ended before.
+            if actual != await self._md5_at(reading):
+                raise Changed(_what_stands(step, found))
             await delete_blob(self.storage.account, self.job.target, name, found.version.etag)
             raise damaged(reading, actual)
         return written
+
+    async def _md5_at(self, reading: Reading) -> str:
+        try:
+            return await md5_of(reading.storage, reading.container, reading.state, _untold)
+        except (BlobChanged, BlobGone) as error:
+            raise Unusable(f"{reading.held.place}: {error}") from error
 
     async def in_place(self, step: Step, reading: Reading) -> Written:
         """Puts the version over the blob that the plan found, which is snapshotted first.

@@ -18,7 +18,7 @@ from shared.decisions.names import backup_name
 from shared.decisions.restore_report import Outcome, Result
 from shared.decisions.restoring import Step
 from shared.errors import BackupExists, BlobChanged, BlobGone, CopyUnverified, StorageFailed
-from shared.model import BlobState, Entry, Version
+from shared.model import BlobState, Version, md5_that_counts
 from shared.operations.restore_blob import Changed
 from shared.operations.restore_places import md5_of
 from shared.operations.writing import target_of, verify
@@ -60,15 +60,11 @@ async def _versions(source: SourceStorage, container: str, live: Version) -> dic
     async with aclosing(source.pages(container, live.name)) as pages:
         async for page in pages:
             for entry in page.entries:
-                if entry.name == live.name and _is_version(entry):
+                if entry.name == live.name and not entry.directory:
                     found[entry.etag] = (entry.snapshot or found.get(entry.etag, (None, None))[0], entry.version)
             if any(entry.name != live.name for entry in page.entries):
                 break
     return found
-
-
-def _is_version(entry: Entry) -> bool:
-    return not entry.directory
 
 
 async def _prove_backup(
@@ -91,7 +87,7 @@ async def _prove_backup(
         found = await recovery.backup.state(bak, name)
     if found is None or not (standing(version, found) is Standing.VERIFIED or proven(found, state)):
         raise CopyUnverified(f"not deleted: {bak}/{name} is not provably the backup of its version")
-    expected = state.md5 or await md5_of(source, container, state, _untold)
+    expected = md5_that_counts(state.md5, state.blob_type) or await md5_of(source, container, state, _untold)
     if await md5_of(recovery.backups, bak, found, _untold) != expected:
         raise CopyUnverified(f"not deleted: the backup {bak}/{name} is damaged")
 

@@ -58,7 +58,7 @@ class FileRestorer:
 
     async def _write(self, name: LocalName, reading: Reading) -> None:
         digest = Digest()
-        file = await asyncio.to_thread(self.directory.create)
+        file = self.directory.create()  # not in a thread: a file that it made after a cancellation would be left
         try:
             try:
                 async for piece in read_bytes(reading.storage, reading.container, reading.state):

@@ -67,8 +67,8 @@ class _Gathering:
     nameless: int = 0
 
     async def all(self) -> Gathered:
-        await self._read_target()
         found = [await self._read_source(), await self._read_backups()]
+        await self._read_target()
         if not any(found):
             raise ContainerNotFound(
                 f"nothing is known of the container {self.job.container}: neither it nor its backup container "

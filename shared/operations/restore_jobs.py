@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from shared.decisions.moments import is_relative
 from shared.decisions.restore_report import RestoreReport, to_be_gone_on_with
 from shared.decisions.restore_request import Arguments, begun_at, job_id
 from shared.decisions.restore_summary import Summary
@@ -23,8 +24,11 @@ from shared.recovery import Recovery
 SCHEMA = 1
 """To be raised with every change of what a stored job or plan holds: others are left alone."""
 
-GO_ON_DAYS = 7
+GO_ON_FOR = timedelta(days=7)
 """How old an interrupted restore may be to go on: by then too much has changed for its plan."""
+
+GO_ON_FOR_WITHOUT_A_TIME = timedelta(days=1)
+"""The same where no time was named, or "2 hours ago": the next day these words mean another moment."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ async def unfinished(recovery: Recovery, arguments: Arguments) -> Stored | None:
         ServiceUnavailable: the state is not to be had.
     """
     wanted = digest_of(recovery, arguments)
-    oldest = second_of(recovery.now() - timedelta(days=GO_ON_DAYS))
+    age = GO_ON_FOR_WITHOUT_A_TIME if is_relative(arguments.at) else GO_ON_FOR
+    oldest = second_of(recovery.now() - age)
     try:
         names = await recovery.state.names("restores/")
     except ServiceUnavailable as error:

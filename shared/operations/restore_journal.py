@@ -8,17 +8,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from shared.adapters.state import State
 from shared.decisions.restore_report import Outcome, RestoreReport, Result
 from shared.errors import SnapkeepError
+from shared.parallel import for_each
 
 LINES_AT_ONCE = 500
 AT_LEAST_EVERY = timedelta(seconds=2)
 MAX_APPENDS = 40_000
 """The service takes 50,000 appends to one blob; after so many the journal goes on in another."""
+
+CHECKED_AT_ONCE = 32
+
+Stands = Callable[[str, Result, str | None], Awaitable[bool]]
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +44,40 @@ class Journal:
         self.begun = False
 
     @classmethod
-    async def open(cls, state: State, job_id: str, now: Callable[[], datetime], report: RestoreReport) -> Journal:
-        """Reads the journal; what was done is added to the report."""
+    async def open(
+        cls, state: State, job_id: str, now: Callable[[], datetime], report: RestoreReport, stands: Stands | None = None
+    ) -> Journal:
+        """Reads the journal; what was done, and still stands, is added to the report.
+
+        Args:
+            stands: whether the result of a step, under its name and with its ETag, is still what stands there:
+                a step whose blob somebody changed since is not done. None to take them all for done.
+        """
         journal = cls(state, job_id, now)
         parts = await state.names(f"{journal._folder}/done")
         for part in sorted(parts):
+            lines: list[str] = []
             async for line in state.lines(part):
-                journal._recall(line, report)
+                lines.append(line)
+                if len(lines) == LINES_AT_ONCE:
+                    await journal._recall(lines, report, stands)
+                    lines = []
+            await journal._recall(lines, report, stands)
         journal._part = len(parts)  # a part of its own for each run: nobody has to know how full the last one is
         return journal
 
-    def _recall(self, line: str, report: RestoreReport) -> None:
-        document = json.loads(line)
-        number = int(document["n"])
-        if not self.is_done(number):  # a line stands there twice where the answer to the first attempt was lost
-            self._mark(number)
-            report.add_done(Result(document["result"]), int(document["bytes"]))
+    async def _recall(self, lines: list[str], report: RestoreReport, stands: Stands | None) -> None:
+        async def recall(line: str) -> None:
+            document = json.loads(line)
+            number, result = int(document["n"]), Result(document["result"])
             self.begun = True
+            so = stands is None or await stands(document["name"], result, document["etag"])
+            if so and not self.is_done(number):
+                # A line stands there twice where the answer to the first attempt was lost.
+                self._mark(number)
+                report.add_done(result, int(document["bytes"]))
+
+        await for_each(lines, recall, CHECKED_AT_ONCE)
 
     def is_done(self, number: int) -> bool:
         byte, bit = divmod(number, 8)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
 
 from shared.adapters.source import SourceStorage
 from shared.containers import backup_container
-from shared.decisions.deletions import Deletion
+from shared.decisions.deletions import Back, Gone
 from shared.decisions.restore_steps import step
 from shared.decisions.restore_summary import Tally
 from shared.decisions.restoring import Job, Step
 from shared.errors import ServiceUnavailable, SnapkeepError
 from shared.model import second_of
-from shared.operations.deletions import read_deletions
+from shared.operations.deletions import DeletionRecords
 from shared.operations.restore_gathering import gather
 from shared.plan import Plan, PlanWriter
 from shared.recovery import Recovery
@@ -24,10 +24,13 @@ STEPS_AT_ONCE = 1000
 """How many names are decided before others get a turn, Ctrl-C among them."""
 
 
-async def make_plan(recovery: Recovery, job: Job, *, progress: Callable[[int], None] = lambda _entries: None) -> Plan:
+async def make_plan(
+    recovery: Recovery, job: Job, *, now: str = "", progress: Callable[[int], None] = lambda _entries: None
+) -> Plan:
     """The plan; whoever has it closes it.
 
     Args:
+        now: what `service_time` said just before; empty where it was not asked.
         progress: called with the number of entries of listings that were read so far.
 
     Raises:
@@ -37,9 +40,8 @@ async def make_plan(recovery: Recovery, job: Job, *, progress: Callable[[int], N
     """
     with VersionIndex() as index:
         gathered = await gather(recovery, job, index, progress)
-        deletions: Mapping[str, Sequence[Deletion]] = {}
         if recovery.state_is_the_apps:
-            deletions = await read_deletions(recovery.state, job.container)
+            await _read_deletions(recovery, job, index)
         else:
             gathered.warnings.append(
                 "without the app's state (AzureWebJobsStorage) deletions are not known: blobs deleted by then come back"
@@ -47,7 +49,7 @@ async def make_plan(recovery: Recovery, job: Job, *, progress: Callable[[int], N
         tally = Tally(job)
         writer = PlanWriter()
         try:
-            for number, made in enumerate(_steps(job, index, deletions, tally)):
+            for number, made in enumerate(_steps(job, index, tally, now)):
                 tally.add(made)
                 writer.add(made)
                 if number % STEPS_AT_ONCE == 0:
@@ -58,21 +60,35 @@ async def make_plan(recovery: Recovery, job: Job, *, progress: Callable[[int], N
             raise
 
 
-def _steps(job: Job, index: VersionIndex, deletions: Mapping[str, Sequence[Deletion]], tally: Tally) -> Iterator[Step]:
+async def _read_deletions(recovery: Recovery, job: Job, index: VersionIndex) -> None:
+    """Raises StorageFailed where what was recorded cannot be read in full."""
+    names = set(job.names)
+
+    def concerns(name: str) -> bool:
+        return name in names if names else name.startswith(job.prefix)
+
+    def take(gone: list[Gone], back: list[Back]) -> None:
+        index.add_deletions([one for one in gone if concerns(one.name)], [one for one in back if concerns(one.name)])
+
+    await DeletionRecords(recovery.state, job.container).read(take)
+
+
+def _steps(job: Job, index: VersionIndex, tally: Tally, now: str) -> Iterator[Step]:
     """Blobs in the order of their names, then directories, so that each is empty by its turn if ever."""
     unknown = set(job.names)
     in_the_way: set[str] = set()
     for found in index:
         unknown.discard(found.name)
         tally.see(found.held)
-        made = step(job, found.name, found.live, found.held, deletions.get(found.name, ()), found.standing)
+        deletions = index.deletions_of(found.name)
+        made = step(job, found.name, found.live, found.held, deletions, found.standing, now)
         if made is None or made.directory:
             continue
         if found.live is not None and found.live.directory:
             in_the_way.add(found.name)
         yield made
     for name in sorted(unknown):
-        made = step(job, name, None, (), deletions.get(name, ()))
+        made = step(job, name, None, (), index.deletions_of(name))
         if made is not None:
             yield made
     for directory in index.directories():

@@ -43,8 +43,8 @@ class Task:
     """What is to be verified.
 
     Attributes:
-        containers: source containers; none for all that the settings protect. Only a run over all of
-            them, and all of time, is the latest for whoever asks how things are.
+        containers: source containers; none for all that the settings protect. A run over some of them, or with
+            `since`, adds what it found to the latest report, which else only a run over all replaces.
         percent: the share of backups whose bytes are read back; all others are judged by listings, but for those
             that the last report calls bad.
         since: only versions that were last modified at or after this time, `YYYY-MM-DDTHH:MM:SSZ`.
@@ -85,8 +85,7 @@ async def verify(
         by_bytes=task.percent > 0,
         since=task.since,
     )
-    # What was not looked at is not to be taken for sound by whoever reads the latest report.
-    await store(services, report, as_latest=not task.containers and task.since is None)
+    await store(services, report, partial=bool(task.containers) or task.since is not None)
     log.info("verify %s: complete: %s, %s", run_id, report["complete"], report["totals"])
     return report
 

@@ -115,7 +115,7 @@ async def test_what_the_source_has_lost_is_compared_with_its_backup(
     assert counted(await run(services)) == ("succeeded", 2, 2, 0, 0)
 
 
-async def test_without_the_source_account_it_drills_all_the_same(
+async def test_what_nobody_could_compare_with_the_source_is_no_success(
     services: Services,
     open_behind_proxies: OpenServices,
     container: ContainerClient,
@@ -125,7 +125,9 @@ async def test_without_the_source_account_it_drills_all_the_same(
     await container.upload_blob("a.csv", b"x")
     await protected(services, container, reader)
     blob_proxy.add(Rule(answer(403, "AccountIsDisabled"), target="/source/"))
-    assert counted(await run(open_behind_proxies())) == ("succeeded", 1, 1, 0, 0)
+    report = await run(open_behind_proxies())
+    assert counted(report) == ("failed", 1, 0, 1, 0)
+    assert "not compared with the source" in report["failed"][0]["reason"]
 
 
 class TestDamage:

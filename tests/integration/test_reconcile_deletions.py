@@ -13,12 +13,12 @@ from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient, Container
 
 from local.gateway.messages import Headers, Request, Response, make_response
 from shared.containers import STATE_CONTAINER
-from shared.decisions.deletions import Deletion
+from shared.decisions.deletions import Back, Deletion, Gone, fold
 from shared.decisions.names import refusal
 from shared.errors import SnapkeepError, StorageFailed
 from shared.model import second_of
 from shared.operations import deletions, missing
-from shared.operations.deletions import read_deletions
+from shared.operations.deletions import DeletionRecords
 from shared.operations.missing import LEFT_TO_SEE
 from shared.operations.reconcile import CHECKPOINT, reconcile
 from shared.services import Services
@@ -58,7 +58,15 @@ async def protect_all(services: Services, reader: QueueReader) -> None:
 
 
 async def recorded(services: Services, container: ContainerClient) -> dict[str, list[Deletion]]:
-    return await read_deletions(services.state, container.container_name)
+    gone: list[Gone] = []
+    back: list[Back] = []
+
+    def take(more_gone: list[Gone], more_back: list[Back]) -> None:
+        gone.extend(more_gone)
+        back.extend(more_back)
+
+    await DeletionRecords(services.state, container.container_name).read(take)
+    return fold(gone, back)
 
 
 async def upload(container: ContainerClient, *names: str) -> None:

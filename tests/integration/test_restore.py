@@ -18,6 +18,7 @@ from shared.adapters import copying
 from shared.containers import backup_container
 from shared.decisions.names import backup_name, refusal
 from shared.decisions.restoring import Action, Mode, Place, Step
+from shared.errors import StorageFailed
 from shared.operations.protect import protect
 from shared.operations.restore import Restorer, Result, restore, to_be_gone_on_with
 from shared.recovery import Recovery
@@ -226,7 +227,7 @@ async def test_a_damaged_backup_is_passed_over_and_nothing_is_left_of_it(
     assert (await keep(target.get_blob_client("a"))).content == b"right"
 
 
-async def test_a_damaged_copy_that_an_attempt_left_before_it_was_checked_does_not_count(
+async def test_bytes_in_the_target_that_no_place_holds_do_not_count_and_are_left(
     recovery: Recovery,
     services: Services,
     container: ContainerClient,
@@ -242,8 +243,8 @@ async def test_a_damaged_copy_that_an_attempt_left_before_it_was_checked_does_no
     await spoil(target, "a", b"wrong")
     step = await restore_step(recovery, container, version, [Place.BACKUP, Place.SNAPSHOT])
     outcome = await restorer(recovery, container, target).carry_out(step)
-    assert outcome.result is Result.RESTORED
-    assert (await keep(target.get_blob_client("a"))).content == b"right"
+    assert outcome.result is Result.CHANGED  # no place holds these bytes: nothing proves that they are nobody's
+    assert (await keep(target.get_blob_client("a"))).content == b"wrong"
 
 
 async def test_the_hash_that_verify_kept_stands_in_for_a_missing_md5_and_is_no_tag_of_the_restored_blob(
@@ -402,7 +403,7 @@ async def test_a_restore_makes_its_container_and_reports(
     assert not to_be_gone_on_with(document)
 
 
-async def test_a_restore_that_is_run_again_passes_over_what_is_done_without_a_call(
+async def test_a_restore_that_is_run_again_only_looks_whether_what_is_done_still_stands(
     open_behind_proxies: OpenServices,
     services: Services,
     recovery: Recovery,
@@ -421,7 +422,8 @@ async def test_a_restore_that_is_run_again_passes_over_what_is_done_without_a_ca
         "started_at": "",
         "finished_at": "",
     }
-    assert blob_proxy.count(target=f"/{target.container_name}/") == 0
+    assert blob_proxy.count(target=f"/{target.container_name}/") == len(steps)
+    assert blob_proxy.count(method="HEAD", target=f"/{target.container_name}/") == len(steps)
     assert blob_proxy.count(target=f"/{backup_container(container.container_name)}/") == 0
 
 
@@ -515,7 +517,7 @@ async def test_what_is_done_when_it_is_interrupted_is_in_the_journal(
     assert report.well
     assert report.totals[Result.RESTORED] + report.totals[Result.ALREADY] == 5
     for name in done:
-        assert blob_proxy.count(target=f"/{target.container_name}/{name}") == 0
+        assert blob_proxy.count(target=f"/{target.container_name}/{name}") == 1  # a look whether it still stands
 
 
 async def test_the_md5_of_append_and_page_blobs_is_no_proof_against_them(
@@ -533,3 +535,42 @@ async def test_the_md5_of_append_and_page_blobs_is_no_proof_against_them(
     outcome = await restorer(recovery, container, target).carry_out(step)
     assert (outcome.result, outcome.reason) == (Result.RESTORED, "")
     assert_same(await keep(target.get_blob_client("log")), await keep(blob))
+
+
+async def test_a_blob_of_somebodys_that_tells_no_md5_is_never_deleted(
+    recovery: Recovery, services: Services, container: ContainerClient, reader: QueueReader, target: ContainerClient
+) -> None:
+    await container.upload_blob("a.csv", b"wanted--")
+    await back_up_all(services, container, reader)
+    headers = (await container.get_blob_client("a.csv").get_blob_properties()).content_settings
+    blob = target.get_blob_client("a.csv")
+    await blob.stage_block("0001", b"precious")
+    await blob.commit_block_list([BlobBlock("0001")], content_settings=ContentSettings(headers.content_type))
+    step = await restore_step(recovery, container, await version_of(container, "a.csv"), [Place.BACKUP])
+    work = Restorer(recovery, job(container, Mode.CONTAINER, target.container_name), "job")
+    assert (await work.carry_out(step)).result is Result.CHANGED
+    assert await (await blob.download_blob()).readall() == b"precious"
+
+
+async def test_a_place_that_refuses_to_be_looked_at_is_passed_over(
+    recovery: Recovery,
+    services: Services,
+    container: ContainerClient,
+    reader: QueueReader,
+    target: ContainerClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await container.upload_blob("a", b"good")
+    await back_up_all(services, container, reader)
+    step = await restore_step(recovery, container, await version_of(container, "a"), [Place.SNAPSHOT, Place.BACKUP])
+    assert recovery.source is not None
+    look = recovery.source.state
+
+    async def refused(name: str, *of: Any) -> Any:
+        if name == container.container_name:
+            raise StorageFailed("look: 403 AuthorizationFailure")
+        return await look(name, *of)
+
+    monkeypatch.setattr(recovery.source, "state", refused)
+    work = Restorer(recovery, job(container, Mode.CONTAINER, target.container_name), "job")
+    assert (await work.carry_out(step)).result is Result.RESTORED

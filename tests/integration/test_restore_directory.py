@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
@@ -239,6 +241,31 @@ def test_names_that_the_file_system_confuses_do_not_become_one_file(overwrite: b
             put(into, name, b"2", overwrite=overwrite)
     put(into, "Folder/other", b"3")
     assert files_in(tmp_path) == {"Folder/caf\u00e9.csv", "Folder/other"}
+    into.close()
+
+
+def test_two_threads_do_not_make_one_folder_of_names_that_the_file_system_confuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    into = Directory(tmp_path, "job", tells_apart=False)
+    make, quicker = os.mkdir, Event()
+
+    def slow(name: str, *, dir_fd: int) -> None:
+        if name == "Dir":
+            other.start()
+            quicker.wait(0.5)  # as long as the other thread is kept out, nothing tells that it wants in
+        make(name, dir_fd=dir_fd)
+
+    def second() -> None:
+        with suppress(FileRefused):
+            put(into, "dir/b", b"2")
+        quicker.set()
+
+    monkeypatch.setattr(os, "mkdir", slow)
+    other = Thread(target=second)
+    put(into, "Dir/a", b"1")
+    other.join()
+    assert files_in(tmp_path) == {"Dir/a"}
     into.close()
 
 

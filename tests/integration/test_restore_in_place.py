@@ -441,3 +441,31 @@ async def test_a_copy_that_the_service_takes_its_time_for_counts_when_it_is_fini
     slow = blob_proxy.add(pending(5))  # and as an attempt finds it that comes after a crash
     assert (await work.carry_out(step)).result is Result.ALREADY
     assert slow.hits == 5
+
+
+async def test_what_a_logger_appends_to_the_half_never_ends_up_in_the_restored_blob(
+    recovery: Recovery,
+    services: Services,
+    container: ContainerClient,
+    reader: QueueReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copying_pieces, "PIECE_BYTES", 4)
+    await container.upload_blob(NAME, b"AAAABBBBCCCC", blob_type="AppendBlob")
+    await back_up_all(services, container, reader)
+    version = await version_of(container, NAME)
+    bad = await garbage(container, "AppendBlob")
+    step = await restore_step(recovery, container, version, [Place.BACKUP], replaces=bad.etag)
+    read, pieces = recovery.backups.read, 0
+
+    async def while_it_logs(*of: Any) -> bytes:
+        nonlocal pieces
+        piece = await read(*of)
+        pieces += 1
+        if pieces == 3:  # the first read the whole backup, the second the first piece
+            await container.get_blob_client(NAME).append_block(b"new!")
+        return piece
+
+    monkeypatch.setattr(recovery.backups, "read", while_it_logs)
+    assert (await restorer(recovery, container).carry_out(step)).result is Result.RESTORED
+    assert await content(container, NAME) == b"AAAABBBBCCCC"

@@ -28,7 +28,7 @@ STEPS = [Step(Action.LEAVE, name, "as it is") for name in HARD_NAMES.values()]
 
 @pytest.fixture
 def arguments() -> Arguments:
-    return Arguments(f"raw-{uuid4().hex[:8]}", at="2 hours ago", names=("a",))
+    return Arguments(f"raw-{uuid4().hex[:8]}", at="2026-11-20T12:00:00Z", names=("a",))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def test_an_interrupted_restore_is_found_with_its_own_moment_target_and_pl
 
 async def test_that_of_other_arguments_is_not(services: Services, arguments: Arguments, plan: Plan) -> None:
     await store(at(services), arguments, plan)
-    assert await found(at(services), replace(arguments, at="3 hours ago")) is None
+    assert await found(at(services), replace(arguments, at="2026-11-20T11:00:00Z")) is None
 
 
 async def test_whoever_waited_for_rehydration_may_leave_that_option_out(
@@ -114,18 +114,28 @@ async def test_one_that_is_too_old_is_not_gone_on_with(services: Services, argum
     assert await found(at(services, NOW + timedelta(days=7, seconds=1)), arguments) is None
 
 
+@pytest.mark.parametrize("words", ["", "now", "2 hours ago", " 1 Week ago "])
+async def test_where_the_moment_counts_from_now_it_goes_on_for_a_day(
+    words: str, services: Services, arguments: Arguments, plan: Plan
+) -> None:
+    asked = replace(arguments, at=words)
+    await store(at(services), asked, plan)
+    assert await found(at(services, NOW + timedelta(hours=23)), asked) is not None
+    assert await found(at(services, NOW + timedelta(days=1, seconds=1)), asked) is None
+
+
 @pytest.mark.parametrize(
     ("complete", "totals", "goes_on"),
     [
         (True, {"restored": 2}, False),
         (True, {"restored": 1, "damaged": 1, "changed": 1, "impossible": 1}, False),
-        (True, {"restored": 1, "leased": 1}, True),
-        (True, {"rehydrating": 1}, True),
-        (True, {"failed": 1}, True),
+        (True, {"restored": 1, "leased": 1}, False),
+        (True, {"failed": 1}, False),
+        (True, {"rehydrating": 1, "failed": 1}, True),
         (False, {"restored": 1}, True),
     ],
 )
-async def test_it_goes_on_while_there_is_something_to_gain_by_it(
+async def test_it_goes_on_when_it_was_interrupted_or_waits_for_rehydration(
     complete: bool, totals: dict[str, int], goes_on: bool, services: Services, arguments: Arguments, plan: Plan
 ) -> None:
     stored = await store(at(services), arguments, plan)

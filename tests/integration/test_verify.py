@@ -559,17 +559,40 @@ async def test_all_protected_containers_are_verified_also_those_whose_source_is_
     assert backup_container(f"{prefix}-2") == f"{prefix}-2bak"
 
 
-async def test_a_run_over_some_containers_is_not_the_latest_for_all(
+async def test_what_a_run_over_some_containers_finds_joins_what_is_known_of_all(
+    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+) -> None:
+    await container.upload_blob("a.csv", b"right")
+    await protected(services, container, reader)
+    whole = await verify(services, Task())
+    name = await backup_of(backups, "a.csv")
+    await tamper(backups, name, b"wrong")
+    tasks = (Task((container.container_name,), percent=100), Task(since="2026-01-01T00:00:00Z", percent=100))
+    for task in tasks:
+        await services.state.write("reports/verify-latest.json", whole)
+        for _ in range(2):  # the same problem is not another one
+            report = await verify(services, task)
+            compact = report["finished_at"].replace("-", "").replace(":", "")
+            assert await services.state.read(f"reports/verify-{compact}-{report['run_id']}.json") == report
+            latest = await services.state.read("reports/verify-latest.json")
+            assert (latest["run_id"], latest["finished_at"]) == (whole["run_id"], whole["finished_at"])
+            assert latest["totals"]["problems"] == whole["totals"]["problems"] + 1
+            assert [line["kind"] for part in latest["containers"] for line in part["listed"]] == ["corrupt"]
+    await tamper(backups, name, b"right")
+    await verify(services, Task((container.container_name,)))
+    assert (await services.state.read("reports/verify-latest.json"))["totals"]["problems"] == 0
+
+
+async def test_before_any_run_over_all_what_a_part_finds_is_known_and_the_rest_is_not(
     services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
 ) -> None:
     await container.upload_blob("a.csv", b"x")
     await protected(services, container, reader)
-    whole = await verify(services, Task())
-    for task in (Task((container.container_name,)), Task(since="2026-01-01T00:00:00Z")):
-        report = await verify(services, task)
-        compact = report["finished_at"].replace("-", "").replace(":", "")
-        assert await services.state.read(f"reports/verify-{compact}-{report['run_id']}.json") == report
-    assert await services.state.read("reports/verify-latest.json") == whole
+    await services.state.delete("reports/verify-latest.json")
+    report = await verify(services, Task((container.container_name,)))
+    latest = await services.state.read("reports/verify-latest.json")
+    assert (report["complete"], latest["complete"]) == (True, False)
+    assert latest["totals"] == report["totals"]
 
 
 class TestTheCommand:

@@ -253,3 +253,11 @@ class TestAnySituation:
         second = covered(Group(of.name, of.live, snapshots), done)
         assert (second.missing_snapshot, second.missing_backups) == (None, ())
         assert len(second.protected) + len(second.unprotectable) == second.versions
+
+
+def test_the_half_of_a_restore_is_named_and_the_versions_before_it_are_judged_as_ever() -> None:
+    before = entry(1, "2026-11-20T14:05:02.0000000Z")
+    found = covered(group(entry(3, half=True), before), {})
+    assert [one.reason for one in found.unprotectable] == [Reason.HALF_RESTORED]
+    assert found.missing_snapshot is None
+    assert found.missing_backups == (before.version,)

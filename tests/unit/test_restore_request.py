@@ -36,6 +36,14 @@ def test_a_versions_own_time_is_never_the_future_when_this_machines_clock_is_beh
 
 
 @pytest.mark.parametrize(
+    ("service_now", "expected"),
+    [("2026-11-20T14:15:40Z", "2026-11-20T14:05:40Z"), ("2026-11-20T13:15:40Z", "2026-11-20T13:05:40Z")],
+)
+def test_ago_is_counted_by_the_clock_that_stamps_the_versions(service_now: str, expected: str) -> None:
+    assert Arguments("raw", at="10 minutes ago").job(NOW, service_now, has_source=True).at == expected
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({}, "source"),

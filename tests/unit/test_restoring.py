@@ -17,6 +17,7 @@ from shared.decisions.restore_steps import (
     ARCHIVED,
     DIRECTORY_STANDS,
     IS_THAT_VERSION,
+    MOVED_HERE,
     OTHER_STANDS,
     WRONG_MD5,
     WRONG_SIZE,
@@ -89,6 +90,26 @@ def test_the_newest_version_that_is_not_after_the_moment_is_taken() -> None:
     assert restored(made) == versions[1]
     assert made is not None
     assert made.offered == (LONG_BEFORE,)
+
+
+@pytest.mark.parametrize("now", ["", AFTER])
+def test_over_a_blob_that_was_renamed_here_a_newer_version_comes_with_a_caution(now: str) -> None:
+    staged, old = version(LONG_BEFORE, "0xSTAGED"), version(BEFORE, "0xOLD")
+    places = [held(Place.LIVE, staged), held(Place.BACKUP, old)]
+    made = step(job(Mode.IN_PLACE), NAME, entry(staged), places, (), now=now)
+    assert restored(made) == old
+    assert made is not None
+    assert made.caution == MOVED_HERE
+
+
+def test_of_now_is_what_lives_even_where_a_rename_kept_its_older_time() -> None:
+    staged, old = version(LONG_BEFORE, "0xSTAGED"), version(BEFORE, "0xOLD")
+    places = [held(Place.LIVE, staged), held(Place.BACKUP, old)]
+    assert left(step(job(Mode.IN_PLACE), NAME, entry(staged), places, (), now=AT)) == IS_THAT_VERSION
+    made = step(job(), NAME, entry(staged), places, (), now=AT)
+    assert restored(made) == staged
+    assert made is not None
+    assert made.caution == ""
 
 
 def test_a_version_of_that_very_second_is_taken() -> None:
@@ -335,13 +356,19 @@ class TestATargetThatExists:
         [
             entry(version(AFTER, "0x5", size=4)),
             entry(version(AFTER, "0x5"))._replace(md5="b3RoZXI="),
-            entry(version(AFTER, "0x5"))._replace(md5=None),
             entry(version(AFTER, "0x5"), directory=True),
         ],
-        ids=["size", "MD5", "no MD5", "directory"],
+        ids=["size", "MD5", "directory"],
     )
-    def test_what_is_not_provably_the_same_is_in_the_way(self, standing: Entry) -> None:
+    def test_what_is_not_the_same_is_in_the_way(self, standing: Entry) -> None:
         assert impossible(step(job(), NAME, None, everywhere(version()), (), standing)) == OTHER_STANDS
+
+    def test_what_holds_no_md5_is_compared_when_the_plan_is_carried_out(self) -> None:
+        standing = entry(version(AFTER, "0x5"))._replace(md5=None)
+        made = step(job(), NAME, None, everywhere(version()), (), standing)
+        assert made is not None
+        assert (made.action, made.replaces) == (Action.RESTORE, None)
+        assert "if it is not what stands there already" in made.reason
 
 
 class TestNames:
@@ -484,3 +511,11 @@ def test_no_step_ever_takes_a_version_from_after_the_moment(
     assert (found.action is Action.RESTORE) == any(
         one.version.etag == found.version.etag and one.size == 3 for one in places
     )
+
+
+def test_an_append_blob_beside_is_compared_even_if_the_stale_md5_of_both_is_the_same() -> None:
+    live = Entry(NAME, None, "0x1", BEFORE, 3, "1B2M2Y8AsgTpgAmY7PhCfg==", "AppendBlob")
+    held = Held(Place.LIVE, live.version, "", live.etag, 3, live.md5, "AppendBlob", "")
+    found = step(job(), NAME, live, [held], (), live._replace(etag="0x2"))
+    assert found is not None
+    assert found.action is Action.RESTORE

@@ -267,11 +267,15 @@ class TestAtRisk:
         word, text = the_reason(drill=drill(result="failed", restored=19, failed=lost))
         assert (word, text) == ("at risk", "the last drill failed: 1 of 20 versions did not come back")
 
-    def test_a_known_problem_outweighs_what_is_unknown_and_both_are_told_problems_first(self) -> None:
-        changes: dict[str, Any] = {"coverage": NO_ANSWER, "queue": QueueOverview(0, None, 2, None)}
+    def test_a_known_problem_outweighs_what_is_not_there_yet_and_both_are_told_problems_first(self) -> None:
+        changes: dict[str, Any] = {"verify": None, "queue": QueueOverview(0, None, 2, None)}
         assert verdict(**changes) is Verdict.AT_RISK
         assert [word for word, _ in reasons(**changes)] == ["at risk", "unknown"]
-        assert not status(inputs(**changes), NOW).knows_all
+
+    def test_what_could_not_be_read_makes_it_unknown_whatever_else_is_known(self) -> None:
+        changes: dict[str, Any] = {"coverage": NO_ANSWER, "queue": QueueOverview(0, None, 2, None)}
+        assert verdict(**changes) is Verdict.UNKNOWN
+        assert [word for word, _ in reasons(**changes)] == ["at risk", "unknown"]
 
     def test_many_containers_are_told_in_few_lines(self) -> None:
         parts = [container(f"c{number:03}", protected=1) for number in range(NAMED_AT_MOST + 5)]
@@ -353,7 +357,11 @@ class TestWhatItTells:
         found = status(inputs(coverage=coverage(container(protected=9)), queue=QueueOverview(1, NOW, 1, NOW)), NOW)
         document = json.loads(json.dumps(found.to_json()))
         assert (document["schema"], document["verdict"]) == (1, "at risk")
-        assert document["reasons"][0] == {"verdict": "at risk", "text": "raw: 91 missing, of 100 versions"}
+        assert document["reasons"][0] == {
+            "verdict": "at risk",
+            "text": "raw: 91 missing, of 100 versions",
+            "unreadable": False,
+        }
         assert document["queue"] == {
             "waiting": 1,
             "oldest_waiting_seconds": 0,

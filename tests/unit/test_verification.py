@@ -179,7 +179,15 @@ class TestWhatANameSays:
         assert found.name.startswith(".snapkeep/long/")
         assert identity(found, None) == who(long)
         assert identity(found._replace(metadata={}), expected_of(long)) == who(long)
-        assert identity(found._replace(metadata={}), None) == Identity(None, long.etag, long.last_modified)
+        full = found._replace(metadata={"of the source": "x" * 8150})  # which leaves no room for what Snapkeep adds
+        assert identity(full, None) == Identity(None, long.etag, long.last_modified)
+
+    def test_a_name_that_somebody_made_up_is_foreign(self) -> None:
+        one = entry()
+        found = backup(one)
+        assert identity(found, None) == who(one)
+        assert identity(found._replace(metadata={}), None) is None
+        assert identity(found._replace(metadata={}), expected_of(one)) == who(one)
 
     def test_a_hashed_name_whose_metadata_tells_another_source_is_swapped(self) -> None:
         long = entry(name="d/" * 600)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.decisions.deletions import Back, Deletion, Gone
 from shared.decisions.restore_places import CUSTOMER_KEY, HALF_RESTORED
 from shared.decisions.restore_summary import Tally
 from shared.decisions.restoring import Action, Held, Job, Mode, Place, Step
@@ -53,6 +54,19 @@ def test_all_places_of_a_name_come_together_whatever_the_order_they_were_added_i
             Place.BACKUP: backup("a"),
         }  # fmt: skip
         assert found(index)["b"] == Found("b", None, (backup("b"),), None)
+
+
+def test_deletions_are_told_name_by_name_while_the_index_is_gone_through() -> None:
+    gone = Gone("a", "2026-11-20T11:00:00Z", "2026-11-20T12:00:00Z")
+    with VersionIndex() as index:
+        index.add_source([(entry("a"), ""), (entry("b"), "")])
+        index.add_deletions([], [Back("a", "2026-11-20T13:00:00Z"), Back("b", "2026-11-20T13:00:00Z")])
+        for _ in range(2):
+            index.add_deletions([gone], [])
+        assert {one.name: index.deletions_of(one.name) for one in index} == {
+            "a": [Deletion(*gone, back_by="2026-11-20T13:00:00Z")],
+            "b": [],
+        }
 
 
 def test_what_was_listed_twice_stands_there_once_as_it_was_last() -> None:
