@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
@@ -17,6 +18,12 @@ from shared.settings import Settings
 
 Ready = dict[str, str]
 OpenServices = Callable[..., Services]
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and would hand that on to the programs that tests send it to."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

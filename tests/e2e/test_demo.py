@@ -118,7 +118,9 @@ async def test_the_demo_finds_everything_as_it_was_written_and_leaves_nothing_be
     assert re.search(r"reconcile: (\d+) of \1 versions were protected: 0 snapshots, 0 backups req", demo.shown)
     assert re.search(r"sync: azcopy \S+ copied (\d+) files, .* to lakebak", demo.shown)
     rows = re.findall(r"^ +(?:raw|ledger|lake)(?:bak)?: .*?(\d+) +(\d+) +(\d+)", demo.shown, re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 7
+    assert re.search(r"a job overwrote \d+ blobs with zeros, deleted \d+", demo.shown)
+    assert "everything that was planned has happened" in demo.shown
     assert all(written == right and wrong == "0" for written, right, wrong in rows)
     assert "Everything matched. Nothing is left running." in demo.shown
     assert files_in(demo.folder) == []

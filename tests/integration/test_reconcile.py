@@ -102,7 +102,7 @@ async def test_with_nothing_to_do_it_costs_the_listings_of_both_accounts_alone(
     assert {call.method for call in queue_proxy.calls} == {"GET"}  # the status page tells how many requests wait
     assert len(queue_proxy.calls) <= 4
     # Its lock, checkpoint, report and history; what was deleted before; and the status page with what that tells.
-    assert sum(call.target.startswith(own) for call in blob_proxy.calls) <= 31
+    assert sum(call.target.startswith(own) for call in blob_proxy.calls) <= 40
 
 
 async def test_missing_backups_of_all_snapshotted_versions_are_requested(

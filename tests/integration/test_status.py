@@ -293,7 +293,7 @@ class TestWatch:
             assert line, "it ended by itself"
             looks += line.startswith(b"status: protected")
         program.send_signal(signal.SIGINT)
-        _, errors = await asyncio.to_thread(program.communicate, timeout=20)
+        _, errors = await asyncio.to_thread(program.communicate, timeout=90)
         assert (program.returncode, errors) == (0, b"")
 
     async def test_on_a_terminal_it_draws_the_tables_anew_until_ctrl_c(
@@ -314,7 +314,7 @@ class TestWatch:
 def read_until(terminal: int, text: bytes | None, times: int) -> bytes:
     """What a terminal shows until it has shown a text so often; without a text, to its end."""
     shown = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while text is None or shown.count(text) < times:
         assert time.monotonic() < deadline, shown
         try:
