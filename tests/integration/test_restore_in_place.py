@@ -46,6 +46,13 @@ async def garbage(container: ContainerClient, kind: str = "BlockBlob") -> Versio
     return await version_of(container, NAME)
 
 
+async def overwritten(services: Services, container: ContainerClient, reader: QueueReader) -> tuple[Version, Version]:
+    """The version that is wanted back, which is backed up, and the garbage that stands over it."""
+    await container.upload_blob(NAME, b"wanted")
+    await back_up_all(services, container, reader)
+    return await version_of(container, NAME), await garbage(container)
+
+
 @pytest.mark.parametrize("place", [Place.SNAPSHOT, Place.BACKUP])
 @pytest.mark.parametrize("instead", ["BlockBlob", "AppendBlob", "PageBlob"])
 @pytest.mark.parametrize("kind", list(MAKERS))
@@ -127,10 +134,7 @@ async def test_a_deleted_blob_comes_back_where_nothing_stands(
 async def test_what_is_snapshotted_already_is_not_snapshotted_again(
     recovery: Recovery, services: Services, container: ContainerClient, reader: QueueReader
 ) -> None:
-    await container.upload_blob(NAME, b"wanted")
-    await back_up_all(services, container, reader)
-    version = await version_of(container, NAME)
-    bad = await garbage(container)
+    version, bad = await overwritten(services, container, reader)
     await back_up_all(services, container, reader)
     step = await restore_step(recovery, container, version, [Place.SNAPSHOT], replaces=bad.etag)
     assert (await restorer(recovery, container).carry_out(step)).result is Result.RESTORED
@@ -145,10 +149,7 @@ async def test_a_blob_is_not_overwritten_when_its_snapshot_fails(
     blob_proxy: FaultProxy,
     reader: QueueReader,
 ) -> None:
-    await container.upload_blob(NAME, b"wanted")
-    await back_up_all(services, container, reader)
-    version = await version_of(container, NAME)
-    bad = await garbage(container)
+    version, bad = await overwritten(services, container, reader)
     step = await restore_step(recovery, container, version, [Place.BACKUP], replaces=bad.etag)
     blob_proxy.add(Rule(answer(403, "AuthorizationFailure"), method="PUT", target="comp=snapshot"))
     outcome = await restorer(Recovery.of(open_behind_proxies()), container).carry_out(step)
@@ -164,10 +165,7 @@ async def test_a_damaged_backup_never_touches_what_stands_there(
     backups: ContainerClient,
     reader: QueueReader,
 ) -> None:
-    await container.upload_blob(NAME, b"wanted")
-    await back_up_all(services, container, reader)
-    version = await version_of(container, NAME)
-    bad = await garbage(container)
+    version, bad = await overwritten(services, container, reader)
     await spoil(backups, backup_name(version), b"WANTED")
     step = await restore_step(recovery, container, version, [Place.BACKUP], replaces=bad.etag)
     outcome = await restorer(recovery, container).carry_out(step)
@@ -194,10 +192,7 @@ async def test_a_blob_that_somebody_changed_since_the_plan_is_left_as_it_is(
     container: ContainerClient,
     reader: QueueReader,
 ) -> None:
-    await container.upload_blob(NAME, b"wanted")
-    await back_up_all(services, container, reader)
-    version = await version_of(container, NAME)
-    bad = await garbage(container)
+    version, bad = await overwritten(services, container, reader)
     step = await restore_step(recovery, container, version, [Place.BACKUP], replaces=bad.etag)
     await meanwhile(container)
     before = {blob.name: blob.etag async for blob in container.list_blobs(include=["snapshots"])}
