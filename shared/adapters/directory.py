@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from hashlib import md5, sha256
@@ -19,6 +20,9 @@ from threading import RLock
 
 from shared.decisions.local_names import UNFINISHED_PREFIX, LocalName, clash
 from shared.errors import BadParameter, DirectoryUnusable, FileRefused, SnapkeepError
+
+if sys.platform != "win32":  # where a directory is refused, and the rest of the command works
+    import fcntl
 
 READ_BYTES = 1024 * 1024
 MAX_FOLDERS_KNOWN = 64
@@ -55,6 +59,8 @@ class Directory:
 
     def __init__(self, path: Path, owner: str, *, tells_apart: bool | None = None) -> None:
         """Opens the directory, makes it where there is none, and clears away what a crash of `owner` left in it.
+
+        What another process of `owner` is writing just now is locked, and stays.
 
         Raises:
             BadParameter: it is not a directory, or this system cannot confine files to one.
@@ -105,7 +111,9 @@ class Directory:
         """A new file without a name of its own as yet."""
         name = f"{self._own}{token_hex(8)}"
         with _failures(name):
-            return NewFile(name, os.open(name, _NEW, 0o666, dir_fd=self._root))
+            file = NewFile(name, os.open(name, _NEW, 0o666, dir_fd=self._root))
+        _lock(file.descriptor)
+        return file
 
     def discard(self, file: NewFile) -> None:
         """Ends with a file that did not get a name."""
@@ -240,7 +248,15 @@ class Directory:
         for name in os.listdir(self._root):  # noqa: PTH208  # a descriptor, which no Path is
             if name.startswith(self._own):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=self._root)
+                    self._clear_one(name)
+
+    def _clear_one(self, name: str) -> None:
+        descriptor = os.open(name, _FILE, dir_fd=self._root)
+        try:
+            if _lock(descriptor):
+                os.unlink(name, dir_fd=self._root)
+        finally:
+            os.close(descriptor)
 
     def _probe(self) -> bool:
         """Tries whether the file system tells names apart that differ in case, or in how an accent is written."""
@@ -252,6 +268,20 @@ class Directory:
                 return not any(_kind(self._root, other) is not None for other in others)
             finally:
                 os.unlink(name, dir_fd=self._root)
+
+
+def _lock(descriptor: int) -> bool:
+    """Marks a file as being written, until it is closed; False where another process has it marked.
+
+    Where the file system knows no locks, none is marked.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _open_no_link(segment: str, flags: int, folder: int) -> int:

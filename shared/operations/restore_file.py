@@ -40,18 +40,28 @@ class FileRestorer:
             return Outcome(step.name, Result.IMPOSSIBLE, name.reason)
         reason = f"as {name.path}" if name.mapped else ""
         size = reading.state.version.size
+        already = Outcome(step.name, Result.ALREADY, reason, bytes=size)
         try:
             there = await asyncio.to_thread(self.directory.size_of, name)
-            if there is not None and there == size and await self._is_file_of(name, reading):
-                return Outcome(step.name, Result.ALREADY, reason, bytes=size)
+            if await self._is_file_of(name, there, reading):
+                return already
             if there is not None and not self.overwrite:
                 return Outcome(step.name, Result.CHANGED, "another file stands there: --overwrite replaces it")
-            await self._write(name, reading)
+            try:
+                await self._write(name, reading)
+            except FileRefused:
+                # Another run may have been quicker with the very same file.
+                if await self._is_file_of(name, await asyncio.to_thread(self.directory.size_of, name), reading):
+                    return already
+                raise
         except FileRefused as error:
             return Outcome(step.name, Result.CHANGED, str(error))
         return Outcome(step.name, Result.RESTORED, reason, bytes=size)
 
-    async def _is_file_of(self, name: LocalName, reading: Reading) -> bool:
+    async def _is_file_of(self, name: LocalName, there: int | None, reading: Reading) -> bool:
+        """Whether the file that stands there, of that size, is the version's."""
+        if there != reading.state.version.size:
+            return False
         expected = reading.md5 or await md5_of(reading.storage, reading.container, reading.state, self.moved)
         digest = await asyncio.to_thread(self.directory.digest_of, name)
         return digest is not None and b64encode(digest).decode() == expected

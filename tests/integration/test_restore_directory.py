@@ -116,6 +116,30 @@ async def test_a_file_that_stands_there_is_replaced_only_when_asked_for(
     assert files_in(tmp_path) == {"a"}
 
 
+@pytest.mark.parametrize(("theirs", "result"), [(b"wanted", Result.ALREADY), (b"THEIRS", Result.CHANGED)])
+async def test_of_two_restores_at_once_the_slower_one_finds_the_file_or_leaves_anothers(
+    theirs: bytes,
+    result: Result,
+    recovery: Recovery,
+    services: Services,
+    container: ContainerClient,
+    reader: QueueReader,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = await step_for(recovery, services, container, reader, "a", b"wanted")
+    publish = Directory.publish
+
+    def slower(self: Directory, *arguments: Any, **more: Any) -> None:
+        (tmp_path / "a").write_bytes(theirs)
+        publish(self, *arguments, **more)
+
+    monkeypatch.setattr(Directory, "publish", slower)
+    assert (await bring(recovery, container, tmp_path, step)).result is result
+    assert (tmp_path / "a").read_bytes() == theirs
+    assert files_in(tmp_path) == {"a"}
+
+
 async def test_a_damaged_backup_leaves_no_file(
     recovery: Recovery,
     services: Services,
@@ -230,6 +254,18 @@ def put(into: Directory, name: str, content: bytes, *, overwrite: bool = False) 
         into.publish(file, where, 0, overwrite=overwrite)
     finally:
         into.discard(file)
+
+
+def test_a_run_of_the_same_restore_at_the_same_time_keeps_its_unfinished_files(tmp_path: Path) -> None:
+    first = Directory(tmp_path, "job")
+    file = first.create()
+    Directory(tmp_path, "job").close()
+    where = local_name("a")
+    assert isinstance(where, LocalName)
+    first.publish(file, where, 0, overwrite=False)
+    first.discard(file)
+    assert files_in(tmp_path) == {"a"}
+    first.close()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
