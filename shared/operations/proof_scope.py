@@ -7,10 +7,13 @@ day, which looks at others, must not make anybody believe that all is well.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from shared.adapters.restoring import container_exists
+from shared.containers import backup_container
 from shared.decisions.proof_reports import report_names, with_partial
-from shared.errors import StorageFailed, Unprotectable
+from shared.errors import BackupContainerGone, ContainerNotFound, StorageFailed, Unprotectable
 from shared.model import BlobState, Version
 from shared.services import Services
 
@@ -37,6 +40,24 @@ async def scope(services: Services) -> Scope:
         log.warning("%s", unlisted)
     wanted = existing | await services.backup.marked_sources(existing)
     return Scope(sorted(name for name in wanted if services.settings.protects(name)), unlisted)
+
+
+async def check_known(services: Services, container: str) -> None:
+    """Tells a container that is empty, or whose source is gone, from one that nobody ever heard of.
+
+    Raises:
+        ContainerNotFound: neither account has it, nor had it: a slip of the keyboard must not count as verified.
+    """
+    place = backup_container(container)
+    with suppress(StorageFailed, BackupContainerGone):  # what cannot be asked, or is gone, is told of where it is read
+        if await container_exists(services.source.account, container):
+            return
+        if await container_exists(services.backup.account, place):
+            return
+        await services.backup.check_not_gone(place)
+        raise ContainerNotFound(
+            f"nothing is known of the container {container}: neither it nor its backup container {place} exists"
+        )
 
 
 async def store(services: Services, report: dict[str, Any], *, partial: bool = False) -> None:

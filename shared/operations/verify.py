@@ -24,7 +24,7 @@ from shared.errors import BackupContainerGone, ContainerNotFound, SnapkeepError,
 from shared.expected import Expected, ExpectedBackups, Need
 from shared.model import Entry, Version
 from shared.operations.filling import check_container
-from shared.operations.proof_scope import BY_THEMSELVES, Suspects, read_suspects, scope, store
+from shared.operations.proof_scope import BY_THEMSELVES, Suspects, check_known, read_suspects, scope, store
 from shared.operations.proving import Prover
 from shared.parallel import for_each
 from shared.services import Services
@@ -67,10 +67,12 @@ async def verify(
 
     Raises:
         BadParameter, ContainerExcluded: a container cannot be one that is protected.
+        ContainerNotFound: nothing is known of a container that was named.
         StorageFailed: the report could not be written.
     """
     for container in task.containers:
         check_container(services, container)
+        await check_known(services, container)
     run_id, started_at = uuid4().hex[:12], services.now()
     verifier = _Verifier(
         services, task, Rate(task.max_bytes_per_second), started_at.date(), await read_suspects(services), progress

@@ -19,7 +19,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from shared.adapters.reading import MIN_PIECE_BYTES, Rate, Stored, md5_of
 from shared.containers import backup_container
-from shared.errors import BlobChanged
+from shared.errors import BlobChanged, ContainerNotFound
 from shared.operations.protect import protect
 from shared.operations.verify import Task, verify
 from shared.services import Services
@@ -538,6 +538,17 @@ class TestWhatFails:
         assert not report["complete"]
         assert "OperationTimedOut" in found["error"]
         assert found["problems"] < 12
+
+
+async def test_a_container_that_nobody_knows_is_no_complete_verification(
+    services: Services, container: ContainerClient
+) -> None:
+    await container.delete_container()
+    name = container.container_name
+    with pytest.raises(ContainerNotFound, match=f"nothing is known of the container {name}"):
+        await verify(services, Task([name]))
+    latest = await services.state.read("reports/verify-latest.json")
+    assert name not in [part["container"] for part in (latest or {"containers": []})["containers"]]
 
 
 async def test_all_protected_containers_are_verified_also_those_whose_source_is_gone(
