@@ -211,6 +211,11 @@ def drill_findings(drill: Drill | Unreadable | None, now: datetime, *, expected:
         yield from _age("the report of the last drill", drill.finished_at, now, "run `snapkeep drill`")
     if drill.result == "failed" or drill.failed:
         yield _at_risk(f"the last drill failed: {len(drill.failed):,} of {drill.picked:,} versions did not come back")
+    elif expected and drill.picked and not drill.restored:
+        yield _unknown(
+            f"the last drill restored none of the {drill.picked:,} versions that it picked, which were too large or "
+            "archived, or there was no time: run `snapkeep drill`, or do without drills (SNAPKEEP_DRILL_BLOBS=0)"
+        )
 
 
 def unreadable(what: str, found: object) -> Iterator[Finding]:

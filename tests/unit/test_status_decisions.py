@@ -121,6 +121,12 @@ class TestUnknown:
         word, text = the_reason(**{name: made(finished_at=ago(-1))})
         assert (word, "set this machine's clock" in text) == ("unknown", True)
 
+    def test_a_drill_that_got_to_none_of_what_it_picked(self) -> None:
+        nothing = drill(result="nothing to restore", picked=20, restored=0)
+        word, text = the_reason(drill=nothing)
+        assert (word, "none of the 20 versions" in text) == ("unknown", True)
+        assert verdict(drill=nothing, drills=False) is Verdict.PROTECTED
+
     def test_a_reconciliation_that_did_not_come_to_its_end(self) -> None:
         word, text = the_reason(coverage=coverage(complete=False))
         assert (word, "did not come to its end" in text) == ("unknown", True)
