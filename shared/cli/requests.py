@@ -49,8 +49,9 @@ def list_command(every: bool, settings_file: Path | None, as_json: bool) -> None
 @requests.command()
 @click.argument("message_id", metavar="ID")
 @settings_option
-def show(message_id: str, settings_file: Path | None) -> None:
-    """Print one message as JSON."""
+@json_option
+def show(message_id: str, settings_file: Path | None, as_json: bool) -> None:
+    """Print one message as JSON, with --json on one line."""
 
     async def work(services: Services) -> Inspected:
         return await find_request(services, message_id)
@@ -58,7 +59,7 @@ def show(message_id: str, settings_file: Path | None) -> None:
     found = run(settings_file, work)
     shown = found.row() | {"message": found.content()}
     # ASCII alone: a name may hold what moves a terminal's cursor, and an escape is still the same JSON.
-    click.echo(json.dumps(shown, indent=2))
+    click.echo(json.dumps(shown, indent=None if as_json else 2))
 
 
 @requests.command("replay")

@@ -335,6 +335,8 @@ class TestCommand:
         assert not {"\x1b", "\u202e"} & set(listed.stdout)
         shown = snapkeep("show", malformed, "--settings", settings_file)
         assert json.loads(shown.stdout)["message"] == {"text": '{"schema": 1}'}
+        [line] = snapkeep("show", malformed, "--json", "--settings", settings_file).stdout.splitlines()
+        assert json.loads(line) == json.loads(shown.stdout)
 
         replayed = snapkeep("replay", "--all", "--settings", settings_file)
         assert replayed.returncode == 1
