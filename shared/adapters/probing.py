@@ -180,6 +180,11 @@ class BlobProbe:
         blob = self._account.blob(container, self.absent)
         return await self._tried([(need, lambda **options: blob.delete_blob(**_NO_ETAG, **options))], container)
 
+    async def deleting_scratch(self) -> list[Trial]:
+        """Deleting a container, tried with a name that nothing has."""
+        client = self._account.service.get_container_client(self.absent)
+        return await self._tried([(access.DELETE_SCRATCH, client.delete_container)], None)
+
     async def creating(self, existing: str) -> list[Trial]:
         """Creating a container, tried with the name of one that exists."""
         client = self._account.service.get_container_client(existing)

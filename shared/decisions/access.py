@@ -85,6 +85,9 @@ WRITE_TAGS = Need(
 DELETE_STAGED = Need(
     "delete in snapkeep-staging", "backups that Data Factory copied", ("d", "o"), "a role with .../blobs/delete there"
 )
+DELETE_SCRATCH = Need(
+    "delete scratch containers", "reconcile's drills (SNAPKEEP_DRILL_BLOBS=0 does without)", ("d", "c"), WRITER
+)
 DELETE_MIRRORED = Need("delete mirrored files", "SNAPKEEP_SYNC_DELETE", ("d", "o"), "a role with .../blobs/delete")
 
 LOOK_AT_QUEUES = Need("look at queues", "status and doctor", ("r", "c"), QUEUE)

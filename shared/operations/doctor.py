@@ -209,6 +209,8 @@ class _Examination:
             trials += await probe.creating(existing)
         if settings.data_factory is not None:
             trials += await probe.deleting(access.DELETE_STAGED, STAGING_CONTAINER)
+        if settings.drill_blobs:
+            trials += await probe.deleting_scratch()
         if settings.sync_delete and settings.sync_containers:
             trials += await probe.deleting(access.DELETE_MIRRORED, settings.sync_containers[0].backup)
         findings = permissions(connection, trials)

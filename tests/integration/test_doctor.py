@@ -290,7 +290,7 @@ class TestKeysAndSignatures:
             ("lwdct", {"look at containers", "read blobs"}),
             ("rlcdt", {"write blocks"}),
             ("rldt", {"create containers", "create blobs", "write blocks"}),
-            ("rlwct", {"delete in snapkeep-staging"}),
+            ("rlwct", {"delete in snapkeep-staging", "delete scratch containers"}),
             ("rlwdc", {"set index tags"}),
         ],
     )
@@ -304,9 +304,16 @@ class TestKeysAndSignatures:
     ) -> None:
         await backups.create_container()
         sas = with_sas(environment["BackupStorage"], permissions)
-        findings = await look(BackupStorage=sas, SNAPKEEP_ENGINE="auto")
+        findings = await look(BackupStorage=sas, SNAPKEEP_ENGINE="auto", SNAPKEEP_DRILL_BLOBS="20")
         calls = calls - {"create containers"} if "r" not in permissions else calls
         assert refused(findings, "BackupStorage") == calls
+
+    async def test_without_drills_nothing_is_needed_for_them(
+        self, look: Examine, environment: dict[str, str], backups: ContainerClient
+    ) -> None:
+        await backups.create_container()
+        sas = with_sas(environment["BackupStorage"], "rlwct")
+        assert refused(await look(BackupStorage=sas, SNAPKEEP_DRILL_BLOBS="0"), "BackupStorage") == set()
 
     @pytest.mark.parametrize(
         ("permissions", "calls"),
