@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from shared.decisions.backups import SOURCE_ETAG, SOURCE_LAST_MODIFIED, SOURCE_SIZE
 from shared.decisions.names import LONG_NAMES, as_metadata, source_name_in, version_of_backup
 from shared.decisions.restored import RESTORING
 from shared.decisions.restoring import Held, Place
+from shared.decisions.verification import Kind
 from shared.model import Entry, Version
 
 CUSTOMER_KEY = "encrypted with a customer-provided key, which its writer alone has"
 WRONG_CLAIMS = "its backup's metadata tells of another version than its name: it is damaged, or somebody else's"
+MENDED = "if that was mended since, `snapkeep verify` on its container tells"
 HALF_RESTORED = "the half of a restore that was interrupted, and no version"
+
+_PROVEN_BAD = frozenset({Kind.CORRUPT.value, Kind.SWAPPED.value})
 
 
 def source_flaw(entry: Entry) -> str:
@@ -39,6 +46,20 @@ def held_backup(entry: Entry, name: str | None = None) -> Held | None:
         return None
     flaw = CUSTOMER_KEY if entry.customer_key else "" if _agree(claims, version) else WRONG_CLAIMS
     return Held(Place.BACKUP, version, entry.name, entry.etag, entry.size, entry.md5, entry.blob_type, entry.tier, flaw)
+
+
+def as_verified(held: Held, suspects: Mapping[str, Mapping[str, Any]]) -> Held:
+    """The same, unusable where the last verification found that its bytes are not the version's.
+
+    It had the source's word for that, which may be gone by now: an MD5 that came with the bytes agrees with them.
+
+    Args:
+        suspects: lines of that verification's report, by backup.
+    """
+    line = suspects.get(held.key)
+    if held.unusable or line is None or line["kind"] not in _PROVEN_BAD:
+        return held
+    return held._replace(unusable=f"the last verify found its backup {line['kind']}: {MENDED}")
 
 
 def is_hashed(backup: str) -> bool:

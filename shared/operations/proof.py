@@ -67,7 +67,9 @@ async def prove(services: Services, sampler: Sampler, *, seconds: float, by_byte
 
 async def _verify(services: Services, sampler: Sampler, seconds: float, *, by_bytes: bool) -> dict[str, Any]:
     started_at = services.now()
-    again = {name: bad for name, bad in (await read_suspects(services)).items() if services.settings.protects(name)}
+    again = {
+        name: bad for name, bad in (await read_suspects(services.state)).items() if services.settings.protects(name)
+    }
     sampled: dict[str, list[Expected]] = defaultdict(list)
     for chosen in sampler.to_prove:
         sampled[chosen.container].append(expected_of(chosen.entry))

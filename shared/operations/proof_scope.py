@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from shared.adapters.restoring import container_exists
+from shared.adapters.state import State
 from shared.containers import backup_container
 from shared.decisions.proof_reports import report_names, with_partial
 from shared.errors import BackupContainerGone, ContainerNotFound, StorageFailed, Unprotectable
@@ -87,9 +88,9 @@ Suspects = dict[str, dict[str, dict[str, Any]]]
 """Lines of an earlier report, by container and backup. Whoever has looked at one again takes it out."""
 
 
-async def read_suspects(services: Services) -> Suspects:
+async def read_suspects(state: State) -> Suspects:
     """What the last verification called bad, as far as its report names it."""
-    report = await services.state.read(report_names("verify", "", "")[1])
+    report = await state.read(report_names("verify", "", "")[1])
     parts = report["containers"] if report else []
     return {part["container"]: {str(line["backup"]): line for line in part["listed"]} for part in parts}
 

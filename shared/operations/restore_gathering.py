@@ -6,19 +6,21 @@ The source account is not touched with `--from backups` to another place, the ba
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.adapters.listing import PAGE_SIZE
 from shared.adapters.source import SourceStorage
 from shared.containers import backup_container
 from shared.decisions.deletions import backup_folders
 from shared.decisions.names import LONG_NAMES
-from shared.decisions.restore_places import held_backup, is_hashed, source_flaw
+from shared.decisions.restore_places import as_verified, held_backup, is_hashed, source_flaw
 from shared.decisions.restoring import Held, Job, Mode
 from shared.errors import BadParameter, ContainerNotFound, StorageFailed
 from shared.model import Entry
+from shared.operations.proof_scope import read_suspects
 from shared.parallel import for_each
 from shared.recovery import Recovery
 from shared.version_index import VersionIndex
@@ -65,8 +67,10 @@ class _Gathering:
     entries: int = 0
     foreign: int = 0
     nameless: int = 0
+    suspects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     async def all(self) -> Gathered:
+        await self._read_suspects()
         found = [await self._read_source(), await self._read_backups()]
         await self._read_target()
         if not any(found):
@@ -81,6 +85,17 @@ class _Gathering:
                 f"{self.nameless:,} backups of long names do not tell whose they are: restore those by --name, if any"
             )
         return self.gathered
+
+    async def _read_suspects(self) -> None:
+        """What the last verification found bad; a report of it that is of no use is no reason not to restore."""
+        if not self.recovery.state_is_the_apps:
+            return
+        try:
+            suspects = await read_suspects(self.recovery.state)
+        except (ValueError, LookupError, TypeError):
+            self._warn("the last verify's report is not as this release writes it: what it found bad is not known")
+            return
+        self.suspects = suspects.get(self.job.container, {})
 
     async def _read_source(self) -> bool:
         """Whether the source container was there to be read."""
@@ -155,7 +170,7 @@ class _Gathering:
                 self.nameless += is_hashed(one.name)
                 self.foreign += not (is_hashed(one.name) or one.directory or name is not None)
             elif held.version.name == name if name is not None else held.version.name.startswith(self.job.prefix):
-                yield held
+                yield as_verified(held, self.suspects)
 
     async def _read_target(self) -> None:
         """What stands in a target container already; one that is made for the restore does not exist yet."""

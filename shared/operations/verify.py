@@ -75,7 +75,12 @@ async def verify(
         await check_known(services, container)
     run_id, started_at = uuid4().hex[:12], services.now()
     verifier = _Verifier(
-        services, task, Rate(task.max_bytes_per_second), started_at.date(), await read_suspects(services), progress
+        services,
+        task,
+        Rate(task.max_bytes_per_second),
+        started_at.date(),
+        await read_suspects(services.state),
+        progress,
     )
     await verifier.all_containers()
     report = verify_report(

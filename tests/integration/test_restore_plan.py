@@ -20,6 +20,7 @@ from shared.errors import BadParameter, ContainerNotFound, StorageFailed
 from shared.operations.protect import protect
 from shared.operations.restore_gathering import SOURCE_LEFT_OUT
 from shared.operations.restore_plan import make_plan, service_time
+from shared.operations.verify import Task, verify
 from shared.recovery import Recovery
 from shared.services import Services
 from tests.conftest import OpenServices
@@ -28,6 +29,7 @@ from tests.moments import moment_between
 from tests.names import HARD_NAMES
 from tests.protection import backup_names
 from tests.queue_reader import QueueReader
+from tests.tampering import backup_of, protected, write
 
 FAR = "2099-01-01T00:00:00Z"
 
@@ -453,6 +455,42 @@ class TestAccountsThatAreNotThere:
         for origin in ("auto", "snapshots", "backups"):
             with pytest.raises(ContainerNotFound, match=f"neither it nor its backup container {job.container}bak"):
                 await planned(recovery, replace(job, origin=origin))
+
+
+async def test_what_the_last_verify_found_bad_is_not_taken_where_nothing_else_tells_that_it_is(
+    services: Services,
+    recovery: Recovery,
+    job: Job,
+    container: ContainerClient,
+    backups: ContainerClient,
+    reader: QueueReader,
+) -> None:
+    for name in ("bad.csv", "good.csv", "here.csv"):
+        await write(container, name, name.encode() * 10)
+    await protected(services, container, reader)
+    for name in ("bad.csv", "here.csv"):
+        await write(
+            backups, await backup_of(backups, name), b"?" * len(name) * 10, metadata=await metadata_of(backups, name)
+        )
+    await verify(services, Task([container.container_name], percent=100.0))
+    for name in ("bad.csv", "good.csv"):
+        await container.delete_blob(name, delete_snapshots="include")
+    plan = await planned(recovery, job)
+    assert plan.actions() == {
+        "bad.csv": Action.IMPOSSIBLE,
+        "good.csv": Action.RESTORE,
+        "here.csv": Action.RESTORE,
+    }
+    assert "the last verify found its backup corrupt" in plan.step("bad.csv").reason
+    assert Place.BACKUP not in {held.place for held in plan.step("here.csv").places}
+    await services.state.write("reports/verify-latest.json", {"schema": 2})
+    assert (await planned(recovery, job)).warns("the last verify's report is not as this release writes it")
+    await services.state.delete("reports/verify-latest.json")
+
+
+async def metadata_of(backups: ContainerClient, name: str) -> dict[str, str]:
+    found = await backups.get_blob_client(await backup_of(backups, name)).get_blob_properties()
+    return dict(found.metadata)
 
 
 async def test_the_time_is_the_services(recovery: Recovery, container: ContainerClient) -> None:
