@@ -37,7 +37,7 @@ class ContainerProof:
     bytes_read: int = 0
     problems: int = 0
     problems_by_kind: dict[str, int] = field(default_factory=dict)
-    listed: list[dict[str, str | None]] = field(default_factory=list)
+    listed: list[dict[str, Any]] = field(default_factory=list)
     unprotectable: int = 0
     unproven: int = 0
     archived: int = 0
@@ -49,10 +49,9 @@ class ContainerProof:
 
     def add(self, problem: Problem) -> None:
         """Counts a problem, and names it while there is room."""
-        name, backup, detail = problem.name, problem.backup, problem.detail
-        self.carry_over({"name": name, "backup": backup, "kind": problem.kind.value, "detail": detail})
+        self.carry_over(problem._asdict() | {"kind": problem.kind.value})
 
-    def carry_over(self, line: dict[str, str | None]) -> None:
+    def carry_over(self, line: dict[str, Any]) -> None:
         """Counts a problem as an earlier report has it, which was not looked at again."""
         self.problems += 1
         kind = str(line["kind"])

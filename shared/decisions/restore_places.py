@@ -9,15 +9,13 @@ from shared.decisions.backups import SOURCE_ETAG, SOURCE_LAST_MODIFIED, SOURCE_S
 from shared.decisions.names import LONG_NAMES, as_metadata, source_name_in, version_of_backup
 from shared.decisions.restored import RESTORING
 from shared.decisions.restoring import Held, Place
-from shared.decisions.verification import Kind
+from shared.decisions.verification import still_bad
 from shared.model import Entry, Version
 
 CUSTOMER_KEY = "encrypted with a customer-provided key, which its writer alone has"
 WRONG_CLAIMS = "its backup's metadata tells of another version than its name: it is damaged, or somebody else's"
 MENDED = "if that was mended since, `snapkeep verify` on its container tells"
 HALF_RESTORED = "the half of a restore that was interrupted, and no version"
-
-_PROVEN_BAD = frozenset({Kind.CORRUPT.value, Kind.SWAPPED.value})
 
 
 def source_flaw(entry: Entry) -> str:
@@ -57,7 +55,7 @@ def as_verified(held: Held, suspects: Mapping[str, Mapping[str, Any]]) -> Held:
         suspects: lines of that verification's report, by backup.
     """
     line = suspects.get(held.key)
-    if held.unusable or line is None or line["kind"] not in _PROVEN_BAD:
+    if held.unusable or line is None or not still_bad(line, held.etag):
         return held
     return held._replace(unusable=f"the last verify found its backup {line['kind']}: {MENDED}")
 

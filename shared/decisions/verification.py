@@ -6,9 +6,9 @@ metadata claims. Its bytes, read back and hashed, are judged by whatever there i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from shared.decisions.backups import MAX_METADATA_BYTES, SOURCE_ETAG, SOURCE_LAST_MODIFIED, SOURCE_SIZE, unfinished
 from shared.decisions.changes import Group
@@ -39,18 +39,24 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
+PROVEN_BAD = frozenset({Kind.CORRUPT.value, Kind.SWAPPED.value})
+"""What stays so whatever else happens, as long as the same blob stands there."""
+
+
 class Problem(NamedTuple):
     """One backup that is not what it must be.
 
     Attributes:
         name: the source blob's name; None where nobody can tell.
         backup: the name in the backup container.
+        etag: of the blob that stands there; None where none does.
     """
 
     kind: Kind
     name: str | None
     backup: str
     detail: str
+    etag: str | None = None
 
 
 class Identity(NamedTuple):
@@ -65,10 +71,15 @@ class Identity(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What is known of a version's content from elsewhere than its bytes; None for what is not."""
+    """What is known of a version's content from elsewhere than its bytes; None for what is not.
+
+    Attributes:
+        of_source: it is the source's word, and not that of whoever wrote the backup.
+    """
 
     md5: str | None
     whence: str
+    of_source: bool = False
 
 
 def expected_backups(group: Group, history: Literal["all", "current"]) -> list[Expected]:
@@ -192,11 +203,19 @@ def as_swapped(problem: Problem, holder: Expected) -> Problem:
 def known_content(found: Entry, expected: Expected | None) -> list[Content]:
     """What the bytes are compared with that costs no call: the service's own hashes, and that of no bytes at all."""
     contents = [
-        Content(expected.md5 if expected is not None else None, "the version's Content-MD5"),
+        Content(expected.md5 if expected is not None else None, "the version's Content-MD5", of_source=True),
         Content(md5_that_counts(found.md5, found.blob_type), "its own Content-MD5"),
         Content(MD5_OF_NOTHING if found.size == 0 else None, "the hash of nothing"),
     ]
     return [content for content in contents if content.md5 is not None]
+
+
+def still_bad(line: Mapping[str, Any], etag: str) -> bool:
+    """Whether an earlier report's line holds of the blob with this ETag, as long as the source does not say otherwise.
+
+    The source may have lost the version since; then all that is left agrees with whoever wrote the bad blob.
+    """
+    return line["kind"] in PROVEN_BAD and line.get("etag") in {None, etag}
 
 
 def needs_kept_hash(found: Entry, expected: Expected | None) -> bool:

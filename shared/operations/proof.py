@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ class _Checks:
         else:
             await self._judge(state, expected, by_bytes=self.by_bytes)
 
-    async def _suspect(self, problem: Mapping[str, Any]) -> None:
+    async def _suspect(self, problem: dict[str, Any]) -> None:
         """Looks at a backup that an earlier verification called bad, by its bytes whatever was wrong with it.
 
         Where neither the version nor a backup of it is left, there is nothing that anybody could mend.
@@ -142,17 +142,19 @@ class _Checks:
         state = await self._backup(backup)
         expected = await self._in_source(backup, problem["name"])
         if state is not None:
-            await self._judge(state, expected, by_bytes=True)
+            await self._judge(state, expected, by_bytes=True, was=problem)
         elif expected is not None:
             self.prover.part.add(missing(expected))
         self.prover.part.versions += expected is not None
         del self.suspects[backup]
 
-    async def _judge(self, state: BlobState, expected: Expected | None, *, by_bytes: bool) -> None:
+    async def _judge(
+        self, state: BlobState, expected: Expected | None, *, by_bytes: bool, was: dict[str, Any] | None = None
+    ) -> None:
         found = _entry(state)
         who = self.prover.look(found, identity(found, expected), expected)
         if who is not None and by_bytes:
-            await self.prover.prove(found, who, expected)
+            await self.prover.prove(found, who, expected, was)
         elif who is not None:
             self.prover.leave_unread(found, expected)
 

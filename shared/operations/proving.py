@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.adapters.accounts import Account
 from shared.adapters.reading import Rate, Stored, md5_of, set_tags, tags_of
@@ -32,6 +33,7 @@ from shared.decisions.verification import (
     misfit,
     needs_kept_hash,
     needs_source,
+    still_bad,
 )
 from shared.errors import BlobChanged, BlobGone, ServiceUnavailable, SnapkeepError, Unprotectable
 from shared.expected import Expected, ExpectedBackups, Need
@@ -87,7 +89,7 @@ class Prover:
         part.versions += expected is None or expected.need is Need.OPTIONAL  # all others are counted in the source
         problem = contradiction(found, who) or self._misfit(found, who, expected)
         if problem is not None:
-            part.add(problem)
+            part.add(problem._replace(etag=found.etag))
             return None
         return who
 
@@ -109,14 +111,19 @@ class Prover:
         holder = self.others.with_content(found.size, md5, found.name) if self.others and md5 and found.size else None
         return as_swapped(problem, holder) if holder else problem
 
-    async def prove(self, found: Entry, who: Identity, expected: Expected | None) -> None:
+    async def prove(
+        self, found: Entry, who: Identity, expected: Expected | None, was: dict[str, Any] | None = None
+    ) -> None:
         """Reads a backup's bytes and compares them with whatever tells what they must be.
+
+        Args:
+            was: what an earlier verification called wrong with it.
 
         Raises:
             ServiceUnavailable: the service failed for so many backups that the rest is not tried.
         """
         try:
-            await self._prove(found, who, expected)
+            await self._prove(found, who, expected, was)
         except BlobGone as error:
             self.part.add(Problem(Kind.MISSING, who.name, found.name, f"deleted since it was listed: {error}"))
         except BlobChanged as error:
@@ -129,7 +136,7 @@ class Prover:
             self._count(error)
             self.part.add(Problem(Kind.UNREADABLE, who.name, found.name, str(error)))
 
-    async def _prove(self, found: Entry, who: Identity, expected: Expected | None) -> None:
+    async def _prove(self, found: Entry, who: Identity, expected: Expected | None, was: dict[str, Any] | None) -> None:
         if found.tier == ARCHIVE:
             self.part.archived += 1
             return
@@ -145,7 +152,9 @@ class Prover:
             contents += await self._of_source(expected)
             problem = difference(found, who, md5, contents)
         if problem is not None:
-            self.part.add(self._whose(problem, found, md5))
+            self.part.add(self._whose(problem, found, md5)._replace(etag=found.etag))
+        elif was is not None and still_bad(was, found.etag) and not any(content.of_source for content in contents):
+            self.part.carry_over(was)
         elif contents:
             self.part.bytes_checked += 1
         else:
@@ -159,7 +168,7 @@ class Prover:
         tags = await self._tags(place, found.name)
         kept = None if tags is None else tags.get(KEPT_MD5)
         if kept == md5:
-            return [Content(kept, "the hash that an earlier verify kept")]
+            return [Content(kept, "the hash that an earlier verify kept", of_source=True)]
         of_source = await self._of_source(expected) if expected is not None and needs_source(found, expected) else []
         if not of_source:
             return [Content(kept, "the hash that an earlier verify kept")] if kept is not None else []
@@ -177,7 +186,7 @@ class Prover:
             self._count(error)
             return []
         self.part.bytes_read += expected.size
-        return [Content(md5, "that of the version's")]
+        return [Content(md5, "that of the version's", of_source=True)]
 
     async def _tags(self, place: str, name: str) -> dict[str, str] | None:
         try:

@@ -194,7 +194,7 @@ class _Verifier:
                 prover.leave_unread(entry, version)
 
         async def read(backup: tuple[Entry, Identity, Expected | None]) -> None:
-            await prover.prove(*backup)
+            await prover.prove(*backup, suspects.get(backup[0].name))
             suspects.pop(backup[0].name, None)
             self.progress(prover.part)
 

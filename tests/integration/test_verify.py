@@ -540,6 +540,22 @@ class TestWhatFails:
         assert found["problems"] < 12
 
 
+async def test_a_backup_that_was_found_bad_stays_so_when_the_source_has_lost_the_version(
+    services: Services, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+) -> None:
+    await write(container, "a", b"wanted")
+    await protected(services, container, reader)
+    name = await backup_of(backups, "a")
+    claims = (await backups.get_blob_client(name).get_blob_properties()).metadata
+    await write(backups, name, b"WANTED", metadata=claims)
+    assert await problems(services) == [("corrupt", "a")]
+    await container.delete_blob("a", delete_snapshots="include")
+    assert await problems(services) == [("corrupt", "a")]
+    assert await problems(services, percent=0) == [("corrupt", "a")]
+    await write(backups, name, b"wanted", metadata=claims)
+    assert await problems(services) == []
+
+
 async def test_a_container_that_nobody_knows_is_no_complete_verification(
     services: Services, container: ContainerClient
 ) -> None:
