@@ -51,6 +51,7 @@ def _moment(text: str, now: datetime) -> datetime:
             return now - timedelta(**{f"{ago[2].lower()}s": int(ago[1])})
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
+            datetime.fromisoformat(f"{text}Z")  # a day alone takes no zone: what is advised must be understood
             raise BadParameter(f"{text!r} has no zone: add Z for UTC, or an offset such as +02:00")
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):
