@@ -54,8 +54,8 @@ async def delete_blob(
 async def rehydrate(
     account: Account, container: str, archived: BlobState, priority: Literal["standard", "high"]
 ) -> None:
-    """Has the service make an archived blob or snapshot readable again; content, metadata and ETag stay."""
-    blob = account.blob(container, archived.version.name, archived.snapshot)
+    """Has the service make an archived blob (never a snapshot) readable again; content, metadata and ETag stay."""
+    blob = account.blob(container, archived.version.name)
     with azure_errors(f"rehydrate {container}/{archived.version.name}"):
         await blob.get_blob_properties(**if_still(archived.version.etag))
         try:

@@ -18,6 +18,10 @@ MAX_OFFERED = 3
 WRONG_SIZE = "its copy has another size than the version: it is damaged, or was never finished"
 WRONG_MD5 = "its backup has another MD5 than the version: it is damaged"
 ARCHIVED = "in the archive tier: --rehydrate has it read again, which takes up to 15 hours"
+ARCHIVED_SNAPSHOT = (
+    "in an archived snapshot, and the service rehydrates none: Copy Blob brings it to a new blob in an online tier"
+)
+"""Source: the service's overview of rehydration: "snapshots and previous versions cannot be rehydrated"."""
 OTHER_STANDS = "another blob stands in the target under its name, and is not overwritten"
 DIRECTORY_STANDS = "a directory stands under its name now"
 MOVED_HERE = "the blob was renamed or moved here: its time does not tell since when it is there"
@@ -170,6 +174,8 @@ def _flaw(one: Held, md5: str | None) -> str:
     """Why nothing is taken from this place; empty where it is good. `md5` is what the source says the version's is."""
     if one.unusable:
         return one.unusable
+    if one.place is Place.SNAPSHOT and one.tier == ARCHIVE:
+        return ARCHIVED_SNAPSHOT
     if one.size != one.version.size:
         return WRONG_SIZE
     return "" if same_content(one.size, one.md5, one.version.size, md5) else WRONG_MD5

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from shared.adapters.source import SourceStorage
 from shared.containers import backup_container
 from shared.decisions.backups import SOURCE_ETAG, source_metadata
+from shared.decisions.restore_steps import ARCHIVED_SNAPSHOT
 from shared.decisions.restored import KEPT_MD5, expected_md5
 from shared.decisions.restoring import Held, Job, Place, Step
 from shared.errors import BlobChanged, BlobGone, SnapkeepError
@@ -89,6 +90,8 @@ async def look(recovery: Recovery, job: Job, step: Step, held: Held) -> Reading:
     metadata = source_metadata(state.metadata) if backup else state.metadata
     own_tags = {key: value for key, value in tags.items() if not (backup and key == KEPT_MD5)}
     reading = Reading(held, storage, container, state, metadata, own_tags, md5)
+    if state.tier == ARCHIVE and held.place is Place.SNAPSHOT:
+        raise Unusable(ARCHIVED_SNAPSHOT)
     if state.tier == ARCHIVE:
         raise Archived(reading)
     return reading

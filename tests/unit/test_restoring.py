@@ -15,6 +15,7 @@ from shared.decisions.restore_places import CUSTOMER_KEY, HALF_RESTORED, WRONG_C
 from shared.decisions.restore_steps import (
     ALREADY_THERE,
     ARCHIVED,
+    ARCHIVED_SNAPSHOT,
     DIRECTORY_STANDS,
     IS_THAT_VERSION,
     MOVED_HERE,
@@ -304,7 +305,11 @@ class TestPlaces:
         places = [archived(one) for one in everywhere(version())]
         made = step(job(rehydrate="standard"), NAME, None, places, ())
         assert made is not None
-        assert [one.place for one in made.places] == [Place.BACKUP, Place.SNAPSHOT, Place.LIVE]
+        assert [one.place for one in made.places] == [Place.BACKUP, Place.LIVE]
+
+    def test_an_archived_snapshot_is_none_that_could_be_rehydrated(self) -> None:
+        places = [held(Place.SNAPSHOT, version(), tier="Archive")]
+        assert impossible(step(job(rehydrate="high"), NAME, None, places, ())) == ARCHIVED_SNAPSHOT
 
     def test_a_backup_of_another_size_is_no_place(self) -> None:
         damaged = held(Place.BACKUP, version(), size=2)
