@@ -2,6 +2,9 @@
 
 A released schema never changes; a new one gets a new number. No key at the top may be one that the
 Functions worker takes for metadata of the message (`id`, `dequeue_count`, ...).
+
+Schema 2 is schema 1 and the trace that the message belongs to. It is written where traces are kept, and there
+alone: releases that know schema 1 alone would give up on it, and say so.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from shared.containers import is_container_name
 from shared.decisions.names import refusal
@@ -19,6 +22,7 @@ from shared.errors import MessageError
 from shared.model import Version, moment_of
 
 SCHEMA = 1
+TRACED_SCHEMA = 2
 
 MAX_MESSAGE_BYTES = 48 * 1024
 """Before base64, which makes 64 KiB of it, the service's limit."""
@@ -32,11 +36,13 @@ character, is added to the same versions later."""
 
 _MAX_REASON_CHARACTERS = 300
 _ETAG = re.compile(r"[0-9A-Za-z]{1,64}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""https://www.w3.org/TR/trace-context/#traceparent-header, version 00"""
 
 
 def _schema(value: int) -> int:
-    if value != SCHEMA:
-        raise ValueError("this version of Snapkeep knows schema 1 alone")
+    if value not in (SCHEMA, TRACED_SCHEMA):
+        raise ValueError("this version of Snapkeep knows schemas 1 and 2 alone")
     return value
 
 
@@ -67,6 +73,12 @@ def _second(value: str) -> str:
     return value
 
 
+def _traceparent(value: str) -> str:
+    if not _TRACEPARENT.fullmatch(value):
+        raise ValueError("not a W3C trace context")
+    return value
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -85,6 +97,13 @@ class _Message(_Strict):
     attempt: Annotated[int, Field(ge=1, le=100)]
     requested_at: Annotated[str, AfterValidator(_second)]
     blobs: Annotated[list[_Blob], Field(min_length=1)]
+    traceparent: Annotated[str, AfterValidator(_traceparent)] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_schemas_keys(self) -> Self:
+        if (self.traceparent is not None) != (self.schema_ == TRACED_SCHEMA):
+            raise ValueError("schema 2 has a traceparent, and schema 1 has none")
+        return self
 
     @property
     def versions(self) -> list[Version]:
@@ -115,7 +134,7 @@ def decode(body: bytes) -> Message:
     """The message in a queue message's body (its base64 already undone by the Functions host).
 
     Raises:
-        MessageError: it is not a message of this schema; the text says where.
+        MessageError: it is not a message of a schema that is known; the text says where.
     """
     try:
         return _MESSAGE.validate_json(body)
@@ -159,6 +178,12 @@ def requests(
         copied_bytes += version.size
     if batch:
         yield request(container, batch, requested_at, attempt)
+
+
+def traced(message: Message, traceparent: str | None) -> Message:
+    """The message as a part of this trace; without one, of schema 1, whatever trace it came with."""
+    schema = SCHEMA if traceparent is None else TRACED_SCHEMA
+    return message.model_copy(update={"schema_": schema, "traceparent": traceparent})
 
 
 def request(

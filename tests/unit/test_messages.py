@@ -25,6 +25,7 @@ from shared.decisions.messages import (
     follow_up,
     request,
     requests,
+    traced,
 )
 from shared.decisions.names import refusal
 from shared.errors import MessageError
@@ -36,6 +37,7 @@ QUEUE_MESSAGE_BYTES = 64 * 1024
 NOW = "2026-11-20T14:05:33Z"
 RUN_ID = "f" * 64
 REQUEST_ID = "0" * 32
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 BLOB: dict[str, Any] = {"name": "a.csv", "etag": "0x8DE27F0A1B2C3D4", "last_modified": NOW, "size": 812}
 BACKUP: dict[str, Any] = {
@@ -71,13 +73,26 @@ def version(name: str = "a.csv", size: int = 812, etag: str = "0x8DE27F0A1B2C3D4
 
 class TestReleasedSchemas:
     @pytest.mark.parametrize(
-        ("file", "kind"), [("backup.schema1.json", BackupRequest), ("run.schema1.json", RunFollowUp)]
+        ("file", "kind"),
+        [
+            ("backup.schema1.json", BackupRequest),
+            ("run.schema1.json", RunFollowUp),
+            ("backup.schema2.json", BackupRequest),
+            ("run.schema2.json", RunFollowUp),
+        ],
     )
     def test_a_released_message_is_read_and_written_byte_for_byte(self, file: str, kind: type[Message]) -> None:
         golden = (GOLDEN / file).read_bytes()
         message = decode(golden)
         assert type(message) is kind
         assert encode(message) == golden
+
+    @pytest.mark.parametrize("kind", ["backup", "run"])
+    def test_schema_2_is_schema_1_and_its_trace(self, kind: str) -> None:
+        first, second = (decode((GOLDEN / f"{kind}.schema{number}.json").read_bytes()) for number in (1, 2))
+        assert second.traceparent == TRACEPARENT
+        assert traced(first, TRACEPARENT) == second
+        assert traced(second, None) == first
 
     def test_the_golden_request_says_what_it_says(self) -> None:
         message = decode((GOLDEN / "backup.schema1.json").read_bytes())
@@ -111,6 +126,33 @@ class TestReading:
     @pytest.mark.parametrize("document", [BACKUP, BACKUP | {"reason": "503"}, RUN])
     def test_the_messages_that_the_deviations_start_from_are_good(self, document: dict[str, Any]) -> None:
         assert decode(body(document)).versions == [version()]
+
+    @pytest.mark.parametrize("document", [BACKUP, RUN], ids=["backup", "run"])
+    def test_a_trace_belongs_to_schema_2_and_schema_2_has_one(self, document: dict[str, Any]) -> None:
+        traced_document = document | {"schema": 2, "traceparent": TRACEPARENT}
+        assert decode(body(traced_document)).versions == [version()]
+        for wrong in (document | {"schema": 2}, document | {"traceparent": TRACEPARENT}):
+            with pytest.raises(MessageError, match="schema 2 has a traceparent, and schema 1 has none"):
+                decode(body(wrong))
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            TRACEPARENT.upper(),
+            TRACEPARENT + "\n",
+            TRACEPARENT + "-00",
+            TRACEPARENT.replace("00-4b", "01-4b"),
+            "00-" + "0" * 32 + TRACEPARENT[35:],
+            TRACEPARENT[:36] + "0" * 16 + "-01",
+            1,
+            [TRACEPARENT],
+        ],
+        ids=repr,
+    )
+    def test_a_trace_that_is_none_is_refused(self, value: object) -> None:
+        with pytest.raises(MessageError, match="backup.traceparent"):
+            decode(body(BACKUP | {"schema": 2, "traceparent": value}))
 
     @pytest.mark.parametrize("document", [BACKUP, RUN], ids=["backup", "run"])
     def test_a_message_that_lacks_any_one_key_is_refused(self, document: dict[str, Any]) -> None:
@@ -327,9 +369,9 @@ class TestSplitting:
             asked = message.versions
             assert_fits(message)
             # The same versions are sent again with a reason, which JSON may escape, or as a follow-up of their run.
-            assert_fits(request(container, asked, NOW, 100, "\x01" * 5000))
-            assert_fits(request(container, asked, NOW, 100, "😀" * 5000))
-            assert_fits(follow_up(message, asked, RUN_ID, REQUEST_ID, NOW))
+            assert_fits(traced(request(container, asked, NOW, 100, "\x01" * 5000), TRACEPARENT))
+            assert_fits(traced(request(container, asked, NOW, 100, "😀" * 5000), TRACEPARENT))
+            assert_fits(traced(follow_up(message, asked, RUN_ID, REQUEST_ID, NOW), TRACEPARENT))
             assert len(asked) == 1 or sum(one.size for one in asked) <= MAX_COPIED_BYTES
 
     def test_there_are_no_more_messages_than_the_limits_ask_for(self) -> None:
