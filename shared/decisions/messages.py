@@ -30,9 +30,9 @@ MAX_MESSAGE_BYTES = 48 * 1024
 MAX_COPIED_BYTES = 16 * 1024**3
 """What one request asks to copy, unless a single blob is larger: an invocation's time is bounded."""
 
-_ROOM_BYTES = 2048
+_ROOM_BYTES = 2304
 """Kept free when versions are packed: a follow-up or a reason, in which JSON can make six bytes of a
-character, is added to the same versions later."""
+character, is added to the same versions later, and a trace."""
 
 _MAX_REASON_CHARACTERS = 300
 _ETAG = re.compile(r"[0-9A-Za-z]{1,64}")

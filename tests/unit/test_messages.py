@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from base64 import b64encode
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,17 @@ class TestSplitting:
             assert_fits(traced(request(container, asked, NOW, 100, "😀" * 5000), TRACEPARENT))
             assert_fits(traced(follow_up(message, asked, RUN_ID, REQUEST_ID, NOW), TRACEPARENT))
             assert len(asked) == 1 or sum(one.size for one in asked) <= MAX_COPIED_BYTES
+
+    def test_a_message_that_is_full_to_the_last_byte_has_room_for_all_that_is_added_later(self) -> None:
+        def first(length: int) -> list[Version]:
+            versions = [version("a" * length), *[version("a" * 700)] * 100]
+            return next(requests("x" * 63, versions, NOW, 100)).versions
+
+        fewest = len(first(1024))
+        full = bisect_left(range(1, 1025), True, key=lambda length: len(first(length)) == fewest)
+        assert len(first(full)) == fewest + 1
+        assert len(first(full + 1)) == fewest
+        assert_fits(traced(request("x" * 63, first(full), NOW, 100, "\x01" * 5000), TRACEPARENT))
 
     def test_there_are_no_more_messages_than_the_limits_ask_for(self) -> None:
         assert len(list(requests("raw", [version(f"sales/2026/{n:04}.csv") for n in range(400)], NOW))) == 1
