@@ -48,6 +48,9 @@ class VerifySample:
     by_bytes: bool
 
 
+_INSTRUMENTATION_KEY = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
 def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
@@ -90,6 +93,15 @@ def _queue_name(value: str) -> str:
 def _schedule(value: str) -> str:
     if len(value.split()) != 6:
         raise ValueError("expects six NCRONTAB fields (second first), such as 0 0 * * * *")
+    return value
+
+
+def _application_insights(value: str) -> str:
+    parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
+    parts = {name.lower(): text for name, text in parts.items()}
+    endpoint = parts.get("ingestionendpoint", "https://")
+    if not _INSTRUMENTATION_KEY.fullmatch(parts.get("instrumentationkey", "")) or "://" not in endpoint:
+        raise ValueError("expects InstrumentationKey=<guid>;IngestionEndpoint=https://...")
     return value
 
 
@@ -147,6 +159,11 @@ class Settings(BaseModel):
     )
     drill_blobs: Annotated[int, Field(ge=0, le=10_000)] = Field(20, alias="SNAPKEEP_DRILL_BLOBS")
     protect_budget_seconds: Annotated[float, Field(gt=0, le=220)] = Field(200, alias="SNAPKEEP_PROTECT_BUDGET_SECONDS")
+    alarm_share_percent: Annotated[float, Field(ge=0, le=100)] = Field(20, alias="SNAPKEEP_ALARM_SHARE_PERCENT")
+    alarm_min_blobs: Annotated[int, Field(ge=1)] = Field(100, alias="SNAPKEEP_ALARM_MIN_BLOBS")
+    application_insights: Annotated[str, AfterValidator(_application_insights)] | None = Field(
+        None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING", repr=False
+    )
     concurrency: Annotated[int, Field(ge=1, le=512)] = Field(32, alias="SNAPKEEP_CONCURRENCY")
     retry_delay_seconds: Positive = Field(15, alias="SNAPKEEP_RETRY_DELAY_SECONDS")
 

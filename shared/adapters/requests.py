@@ -16,10 +16,11 @@ from shared.adapters.accounts import client_options, credential_of
 from shared.adapters.translate import azure_errors
 from shared.connections import Connection
 from shared.containers import POISON_SUFFIX
-from shared.decisions.messages import Message, encode
+from shared.decisions.messages import Message, encode, traced
 from shared.errors import BlobGone, StorageFailed
 from shared.model import QueuedMessage, QueueOverview
 from shared.parallel import for_each
+from shared.tracing import traceparent
 
 _NEVER = -1
 """A message's time to live: without it the service drops a message after seven days, in silence."""
@@ -134,7 +135,7 @@ class RequestQueue:
             await self._queues[taken.queue].delete_message(taken.message_id, taken.receipt)
 
     async def _put(self, queue: str, message: Message, delay_seconds: float) -> None:
-        text = b64encode(encode(message)).decode()
+        text = b64encode(encode(traced(message, traceparent()))).decode()
         client = self._queues[queue]
         with azure_errors(f"put a message on {queue}"):
             try:

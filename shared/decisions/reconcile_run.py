@@ -9,7 +9,7 @@ from shared.decisions.reporting import ContainerReport
 from shared.decisions.sampling import Sampler
 from shared.model import Entry
 
-CHECKPOINT_SCHEMA = 3
+CHECKPOINT_SCHEMA = 4
 """To be raised with every change of what a checkpoint holds."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from shared.decisions.coverage import Coverage, Unprotected
 from shared.model import Version, moment_of, second_of
@@ -21,6 +21,9 @@ class ContainerReport:
         vanished: blobs that were deleted between the listing and their snapshot.
         deleted: blobs that are recorded as gone from the source; `deleted_in_run` of them by this run.
         deletions_unconfirmed: blobs that were missed, of which it is not known whether they are gone.
+        overwritten_lately, created_lately: blobs that were written in the day before the run, in place of an older
+            version or not.
+        alarm: what is unusual about the share of blobs that were overwritten or deleted.
     """
 
     container: str
@@ -38,6 +41,9 @@ class ContainerReport:
     deleted: int = 0
     deleted_in_run: int = 0
     deletions_unconfirmed: int = 0
+    overwritten_lately: int = 0
+    created_lately: int = 0
+    alarm: str | None = None
     duration_seconds: float = 0.0
     complete: bool = False
     error: str | None = None
@@ -52,6 +58,11 @@ class ContainerReport:
             )
         for unprotected in coverage.unprotectable:
             self.add_unprotectable(unprotected)
+
+    def count_written(self, how: Literal["overwritten", "created"] | None) -> None:
+        """Counts a blob that was written lately."""
+        self.overwritten_lately += how == "overwritten"
+        self.created_lately += how == "created"
 
     def add_unprotectable(self, unprotected: Unprotected) -> None:
         """Counts a version that stays unprotected, and names it while there is room."""

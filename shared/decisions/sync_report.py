@@ -52,6 +52,7 @@ class PairReport:
         sizes_alone: files that could be compared by size alone, since a side holds no MD5.
         differing: files whose mirror is not what the source is, although azcopy called it complete.
         kept_logs: the folder, within the app's temporary folder, that holds a failed run's logs.
+        alarm: deletions were not mirrored, since an unusual share of files is gone from the source.
     """
 
     source: str
@@ -72,6 +73,7 @@ class PairReport:
     differing: Problems = field(default_factory=Problems)
     warnings: tuple[str, ...] = ()
     kept_logs: str | None = None
+    alarm: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -93,6 +95,7 @@ class PairReport:
             "differing_files": self.differing.to_json(),
             "warnings": list(self.warnings),
             "kept_logs": self.kept_logs,
+            "alarm": self.alarm,
         }
 
 

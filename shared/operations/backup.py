@@ -43,6 +43,7 @@ from shared.operations import runs
 from shared.operations.writing import remember_unprotected, target_of, verify
 from shared.parallel import for_each
 from shared.services import Services
+from shared.tracing import note, span
 
 MAX_LOOKS = 3
 """How often a version that changes under a copy is looked at again before it waits for its next attempt."""
@@ -52,9 +53,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Outcome:
-    """What became of a message's versions."""
+    """What became of a message's versions.
 
+    Attributes:
+        by_data_factory, bytes_by_data_factory: of those that were copied, what a pipeline copied.
+    """
+
+    container: str = ""
+    requested_at: str = ""
     copied: int = 0
+    bytes_copied: int = 0
+    by_data_factory: int = 0
+    bytes_by_data_factory: int = 0
     already: int = 0
     unprotectable: int = 0
     lost: int = 0
@@ -75,6 +85,11 @@ async def back_up(services: Services, body: bytes, message_id: str, *, redeliver
         SnapkeepError: a follow-up message could not be sent; the host delivers it again.
     """
     message = decode(body)
+    with span("backup", follows=message.traceparent, container=message.container, versions=len(message.blobs)):
+        return await _settle(services, message, message_id, redelivered=redelivered)
+
+
+async def _settle(services: Services, message: Message, message_id: str, *, redelivered: bool) -> Outcome:
     if not services.settings.protects(message.container):
         raise MessageError(f"container {message.container!r} is excluded by the settings of this app")
     if isinstance(message, RunFollowUp):
@@ -92,11 +107,13 @@ async def back_up(services: Services, body: bytes, message_id: str, *, redeliver
         outcome.lost,
         len(outcome.failures),
     )
+    note(copied=outcome.copied, size=outcome.bytes_copied, already=outcome.already, failed=len(outcome.failures))
+    note(outcome="incomplete" if outcome.failures else "succeeded")
     return outcome
 
 
 async def _carry_out(services: Services, message: BackupRequest, message_id: str, *, redelivered: bool) -> Outcome:
-    outcome = Outcome()
+    outcome = Outcome(message.container, message.requested_at)
     await _each(services, message, message.versions, outcome)
     # Two stale requests for one blob come to the same current version, which is copied once.
     sources = list({source.version: source for source in outcome.for_data_factory}.values())
@@ -104,17 +121,26 @@ async def _carry_out(services: Services, message: BackupRequest, message_id: str
         copied = await runs.begin(
             services, services.data_factory, message, sources, message_id, redelivered=redelivered
         )
-        outcome.failures += copied.failures
+        _take(copied, outcome)
         await _each(services, message, copied.changed, outcome, may_use_data_factory=False)
     return outcome
 
 
 async def _follow(services: Services, message: RunFollowUp) -> Outcome:
-    outcome = Outcome()
+    outcome = Outcome(message.container, message.requested_at)
     ended = await runs.follow(services, message)
-    outcome.failures += ended.failures
+    _take(ended, outcome)
     await _each(services, message, ended.changed, outcome, may_use_data_factory=False)
     return outcome
+
+
+def _take(ended: runs.Ended, outcome: Outcome) -> None:
+    size = sum(version.size for version in ended.copied)
+    outcome.failures += ended.failures
+    outcome.copied += len(ended.copied)
+    outcome.bytes_copied += size
+    outcome.by_data_factory += len(ended.copied)
+    outcome.bytes_by_data_factory += size
 
 
 async def _each(
@@ -237,7 +263,8 @@ class _Copier:
             return
         target = await target_of(self.services.source, self.services.backup, self.container, source)
         try:
-            await copy_version(self.services.source, self.container, source, target)
+            with span("copy", bounded=True, container=self.container, engine="server", size=source.version.size):
+                await copy_version(self.services.source, self.container, source, target)
         except BackupExists as error:
             # A 412 can be meant for either side: with no backup there, it is the source that has changed.
             if await self.services.backup.state(target.container, name) is None:
@@ -250,6 +277,7 @@ class _Copier:
             raise
         await verify(self.services.backup, source, target)
         self.outcome.copied += 1
+        self.outcome.bytes_copied += source.version.size
 
     def _conflict(self, name: str) -> BackupConflict:
         return BackupConflict(

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from shared.adapters.listing import Page
 from shared.containers import backup_container
+from shared.decisions.alarms import lately, written_since
 from shared.decisions.changes import Group, Grouper
 from shared.decisions.coverage import Unprotected, coverage
 from shared.decisions.names import backup_name
@@ -150,10 +151,12 @@ class ContainerPass:
     async def _fill(self, groups: list[Group], backups: ListingIndex, *, may_request: bool) -> None:
         report = self.report
         found_backups = _backups_of(groups, backups)
+        lately_written = lately(self.run.started_at)
         to_request: list[Version] = []
         to_snapshot: list[Version] = []
         for group in groups:
             report.blobs += group.blob is not None
+            report.count_written(written_since(group, lately_written))
             found = coverage(group, found_backups, self.services.settings.history)
             report.add(found)
             for entry in found.protected:

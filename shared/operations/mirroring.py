@@ -23,9 +23,11 @@ from shared.decisions.sync_report import PairOutcome, PairReport, Problems
 from shared.errors import ContainerNotFound, SnapkeepError
 from shared.index import ListingIndex
 from shared.model import IndexedBlob
+from shared.operations import alarms
 from shared.parallel import for_each
 from shared.services import Services
 from shared.settings import SyncPair
+from shared.tracing import note, span
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Mirroring:
         self._kept_logs: str | None = None
         self._compared: int | None = None
         self._extraneous: int | None = None
+        self._alarm = False
         self._sizes_alone = self._unmirrored = self._deleted = 0
 
     async def run(self) -> str | None:
@@ -93,6 +96,7 @@ class Mirroring:
             differing=self._differing,
             warnings=tuple(self._warnings),
             kept_logs=self._kept_logs,
+            alarm=self._alarm,
         )
 
     async def _source_time(self) -> str:
@@ -129,13 +133,15 @@ class Mirroring:
         failure: str | None = "it was not finished"
         exit_code = -1
         try:
-            exit_code = await self._azcopy.sync(
-                folder,
-                self._access.source_url,
-                self._access.backup_url,
-                self._flags(directories=directories),
-                self._environment(directories=directories),
-            )
+            with span("azcopy", container=self._pair.source, mirror=self._pair.backup):
+                exit_code = await self._azcopy.sync(
+                    folder,
+                    self._access.source_url,
+                    self._access.backup_url,
+                    self._flags(directories=directories),
+                    self._environment(directories=directories),
+                )
+                note(exit_code=exit_code)
         finally:
             with contextlib.suppress(FileNotFoundError):  # it did not even start
                 self._take(read_run(folder, self._access.source_url, exit_code, self._access.redact))
@@ -201,10 +207,17 @@ class Mirroring:
         if self._settings.sync_delete:
             if refused := deletion_refusal(adopted_by, source, extraneous):
                 return refused
+            if extraneous and (refused := await self._alarmed(extraneous)):
+                return refused
             await for_each(surplus, self._delete, self._settings.concurrency)
         if extraneous == 0 and adopted_by != source:
             await self._services.state.write(adoption, {"source": source})
         return None
+
+    async def _alarmed(self, extraneous: int) -> str | None:
+        refused = await alarms.deletion_refusal(self._services, self._pair.source, extraneous, self._compared or 0)
+        self._alarm = refused is not None
+        return refused
 
     async def _delete(self, blob: IndexedBlob) -> None:
         try:

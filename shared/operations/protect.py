@@ -18,6 +18,7 @@ from shared.errors import ContainerNotFound, SnapkeepError, StorageFailed
 from shared.model import Version
 from shared.operations.filling import Filled, check_container, fill
 from shared.services import Services
+from shared.tracing import note, span
 
 MAX_FAILED = 1000
 """The failures that one answer lists; with more, it ends early and is continued."""
@@ -72,6 +73,16 @@ async def protect(
         ContainerNotFound: it does not exist.
     """
     check_container(services, container)
+    with span("protect", container=container):
+        answer = await _protect(services, container, prefix, continuation, elapsed)
+        note(scanned=answer.scanned, changed=answer.changed, requested=answer.requested, failed=len(answer.failed))
+        note(outcome="failed" if answer.error else "succeeded" if answer.complete else "incomplete")
+    return answer
+
+
+async def _protect(
+    services: Services, container: str, prefix: str, continuation: str | None, elapsed: Callable[[], float]
+) -> Protected:
     start = from_text(continuation, container, prefix) if continuation else Position(container=container, prefix=prefix)
     answer = Protected(container=container, prefix=prefix, continuation=to_text(start))
     try:

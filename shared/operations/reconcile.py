@@ -19,12 +19,14 @@ from shared.decisions.reporting import Findings, coverage_report
 from shared.decisions.sampling import Sampler
 from shared.errors import LeaseUnavailable, SnapkeepError
 from shared.model import second_of
+from shared.operations import alarms
 from shared.operations.container_pass import ContainerPass, OutOfTime
 from shared.operations.missing import LEFT_TO_SEE
 from shared.operations.proof import prove
 from shared.operations.requests import discarded
 from shared.operations.status import write_page
 from shared.services import Services
+from shared.tracing import note, span
 
 CHECKPOINT = "checkpoints/reconcile.json"
 UNPROVEN = "checkpoints/reconcile-report.json"
@@ -52,8 +54,10 @@ async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict
     """
     async with services.state.lock("reconcile") as lease:
         await _publish_unproven(services)
-        reconciler = _Reconciler(services, await _run(services), lease, elapsed)
-        report = await reconciler.reconcile()
+        run = await _run(services)
+        with span("reconcile", run=run.run_id):
+            report = await _Reconciler(services, run, lease, elapsed).reconcile()
+            note(outcome="succeeded" if report["complete"] else "incomplete")
     await write_page(services)
     log.info("reconcile %s: complete: %s, %s", report["run_id"], report["complete"], report["totals"])
     return report
@@ -111,6 +115,7 @@ class _Reconciler:
             findings = await self._proven(findings)
             self._check_lock()
         report = self._report(finished_at, findings, complete=complete)
+        await alarms.watch(self.services, report)
         await _publish(self.services, report)
         return report
 
@@ -150,7 +155,9 @@ class _Reconciler:
         began, before = self.elapsed(), report.duration_seconds
         try:
             work = ContainerPass(self.services, self.run, report, self._check_lock, self._check_time)
-            await work.go_through(exists=exists)
+            with span("reconcile container", container=container):
+                await work.go_through(exists=exists)
+                note(blobs=report.blobs, requested=report.backups_requested, snapshots=report.snapshots_created)
         except (LeaseUnavailable, OutOfTime):
             raise
         except SnapkeepError as error:

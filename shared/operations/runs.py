@@ -38,6 +38,7 @@ from shared.model import BlobState, Version, moment_of, second_of
 from shared.operations.writing import target_of, verify
 from shared.parallel import for_each
 from shared.services import Services
+from shared.tracing import span
 
 LEASED_RUN_MINUTES = 45
 """How long an invocation stays with a run whose sources it holds leases on: less than `functionTimeout`."""
@@ -50,8 +51,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Ended:
-    """What a run leaves to do: versions that failed, and versions whose source changed under the copy."""
+    """What came of a run: versions that it copied, that failed, and whose source changed under the copy."""
 
+    copied: list[Version] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     changed: list[Version] = field(default_factory=list)
 
@@ -128,7 +130,7 @@ def _in_time(services: Services, since: str) -> bool:
 
 
 def _failed(sources: Sequence[BlobState], error: SnapkeepError) -> Ended:
-    return Ended([Failure(source.version, str(error)) for source in sources])
+    return Ended(failures=[Failure(source.version, str(error)) for source in sources])
 
 
 async def _find_or_start(
@@ -201,6 +203,7 @@ async def _leased(
         run = await _wait(services, factory, started)
         trusted = [source.version for source, lease in leases if not lease.lost.is_set()]
         settled = await _settle(services, message.container, trusted, request_id, run)
+        ended.copied += settled.copied
         ended.failures += settled.failures
         ended.changed += settled.changed
         for source in held:
@@ -239,7 +242,8 @@ async def _settle(
 
     async def one(version: Version) -> None:
         try:
-            await _settle_one(services, container, version, request_id, run)
+            if await _settle_one(services, container, version, request_id, run):
+                ended.copied.append(version)
         except (BlobChanged, BlobGone) as changed:
             log.info("%s: not what was requested; what was staged is discarded", changed)
             ended.changed.append(version)
@@ -251,17 +255,19 @@ async def _settle(
             log.exception("settling a run of %s failed", container)
             ended.failures.append(Failure(version, f"unexpected {type(error).__name__}: {error}"))
 
-    await for_each(versions, one, services.settings.concurrency)
+    with span("settle run", engine="adf", container=container, adf_run=run.run_id if run else None):
+        await for_each(versions, one, services.settings.concurrency)
     return ended
 
 
-async def _settle_one(services: Services, container: str, version: Version, request_id: str, run: Run | None) -> None:
+async def _settle_one(services: Services, container: str, version: Version, request_id: str, run: Run | None) -> bool:
+    """Whether what the run copied is the backup now; otherwise one was there already."""
     storage = services.backup
     staged = await storage.state(STAGING_CONTAINER, staged_name(request_id, version))
     try:
         backed_up = await storage.state(backup_container(container), backup_name(version))
         if backed_up is not None and standing(version, backed_up) is Standing.VERIFIED:
-            return
+            return False
         if run is None:
             raise CopyUnverified(f"{version.name}: its pipeline run is no longer known")
         if run.status != "Succeeded":
@@ -277,6 +283,7 @@ async def _settle_one(services: Services, container: str, version: Version, requ
         except BackupExists:
             log.info("%s/%s is there already: comparing", target.container, target.name)
         await verify(services.backup, live, target)
+        return True
     finally:
         if staged is not None and (run is None or run.ended):
             await storage.discard_staged(staged.version)

@@ -24,6 +24,7 @@ from shared.errors import LeaseUnavailable, SnapkeepError, SyncFailed
 from shared.operations.mirroring import Mirroring
 from shared.services import Services
 from shared.settings import SyncPair
+from shared.tracing import span
 
 LATEST = "reports/sync-latest.json"
 REPORT_SECONDS = 30.0
@@ -49,7 +50,8 @@ async def sync(services: Services) -> SyncReport:
     async with services.state.lock("sync") as lease:
         run = _Run(services, started_at)
         try:
-            await run.mirror_all(lease)
+            with span("sync", pairs=len(services.settings.sync_containers)):
+                await run.mirror_all(lease)
         finally:
             report = await _written(services, run, started_at)
     if report.failure is not None:

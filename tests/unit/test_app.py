@@ -122,7 +122,7 @@ class TestStart:
             assert trigger.get("useMonitor") is not False
 
     def test_nothing_is_opened_before_it_is_needed(self) -> None:
-        assert SnapkeepApp()._services is None
+        assert SnapkeepApp()._opened is None
 
 
 def bindings(function: Function) -> list[dict[str, Any]]:

@@ -24,10 +24,12 @@ PLAIN = [
     "shared/errors.py",
     "shared/expected.py",
     "shared/index.py",
+    "shared/logged.py",
     "shared/model.py",
     "shared/parallel.py",
     "shared/settings.py",
     "shared/temporary_database.py",
+    "shared/tracing.py",
     "shared/wording.py",
 ]
 ON_DISK = ["shared/plan.py", "shared/version_index.py"]
@@ -40,6 +42,7 @@ ENTRY_POINTS = [
     "shared/recovery.py",
     "shared/runtime.py",
     "shared/services.py",
+    "shared/telemetry.py",
     "shared/web.py",
 ]
 

@@ -152,7 +152,7 @@ class TestReading:
         ids=repr,
     )
     def test_a_trace_that_is_none_is_refused(self, value: object) -> None:
-        with pytest.raises(MessageError, match="backup.traceparent"):
+        with pytest.raises(MessageError, match=r"backup\.traceparent"):
             decode(body(BACKUP | {"schema": 2, "traceparent": value}))
 
     @pytest.mark.parametrize("document", [BACKUP, RUN], ids=["backup", "run"])
