@@ -11,6 +11,7 @@ import sys
 import click
 
 from shared import __version__
+from shared.cli.alarms import alarms
 from shared.cli.doctor import doctor
 from shared.cli.drill import drill
 from shared.cli.protect import protect
@@ -32,5 +33,5 @@ def main(verbose: bool) -> None:
     logging.getLogger("azure").setLevel(logging.WARNING)
 
 
-for command in (doctor, drill, protect, reconcile, requests, restore, status, sync, verify):
+for command in (alarms, doctor, drill, protect, reconcile, requests, restore, status, sync, verify):
     main.add_command(command)

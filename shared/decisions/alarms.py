@@ -77,6 +77,11 @@ class Alarm:
     def stands(self) -> bool:
         return self.acknowledged_at is None
 
+    @property
+    def finding(self) -> str:
+        """What somebody has to read of it, and what to do."""
+        return f"{self.container}: {self.text}; {REMEDY.format(container=self.container)}"
+
     def acknowledged(self, now: datetime) -> Alarm:
         return self if self.acknowledged_at else replace(self, acknowledged_at=second_of(now))
 

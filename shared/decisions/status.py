@@ -45,6 +45,7 @@ class Inputs:
         mirrors: the pairs of containers that the settings have mirrored.
         verifies: whether the settings have every reconciliation verify backups.
         drills: whether they have it try restores.
+        alarms: what alarms say that nobody acknowledged.
     """
 
     coverage: Found
@@ -58,6 +59,7 @@ class Inputs:
     mirrors: tuple[tuple[str, str], ...]
     verifies: bool
     drills: bool
+    alarms: tuple[str, ...] | Unreadable = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def status(inputs: Inputs, now: datetime) -> Status:
     }
     reasons = [
         *findings.coverage_findings(coverage, now),
+        *findings.alarm_findings(inputs.alarms),
         *findings.queue_findings(inputs.queue, now),
         *findings.run_findings(runs, reported_at),
         *findings.sync_findings(sync, inputs.mirrors, now),

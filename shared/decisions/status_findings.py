@@ -111,6 +111,16 @@ def _unprotected(part: ContainerCoverage) -> str:
     return f"{part.container}: {', '.join(counts) or 'not all protected'}, of {part.versions:,} versions{requested}"
 
 
+def alarm_findings(alarms: Sequence[str] | Unreadable) -> Iterator[Finding]:
+    """Unusual shares of overwritten or deleted blobs, as long as they stand."""
+    if isinstance(alarms, Unreadable):
+        yield _unreadable(f"the alarms could not be read: {alarms.reason}")
+        return
+    for alarm in alarms[:NAMED_AT_MOST]:
+        yield _at_risk(alarm)
+    yield from _more(Verdict.AT_RISK, alarms, "alarms: see `snapkeep alarms list`")
+
+
 def queue_findings(queue: QueueOverview | Unreadable, now: datetime) -> Iterator[Finding]:
     """What stands in the queue too long, or for good."""
     if isinstance(queue, Unreadable):

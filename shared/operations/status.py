@@ -15,6 +15,7 @@ from shared.decisions.status import FUNCTIONS, Inputs, Status
 from shared.decisions.status import status as decide
 from shared.decisions.status_documents import Found, Unreadable
 from shared.errors import SnapkeepError
+from shared.operations import alarms
 from shared.services import Services
 
 PAGE = "status.html"
@@ -33,9 +34,10 @@ log = logging.getLogger(__name__)
 
 async def status(services: Services) -> Status:
     """The status as of now. Raises nothing for what cannot be read: the status says so."""
-    queue, discarded, documents, runs = await asyncio.gather(
+    queue, discarded, alarmed, documents, runs = await asyncio.gather(
         _tried(services.queue.overview()),
         _tried(_discarded(services)),
+        _tried(_alarms(services)),
         _documents(services, DOCUMENTS),
         _documents(services, {function: f"runs/{function}.json" for function in FUNCTIONS}),
     )
@@ -48,6 +50,7 @@ async def status(services: Services) -> Status:
         mirrors=tuple((pair.source, pair.backup) for pair in settings.sync_containers),
         verifies=settings.verify_sample.percent > 0,
         drills=settings.drill_blobs > 0,
+        alarms=alarmed,
     )
     return decide(inputs, services.now())
 
@@ -78,6 +81,10 @@ async def _documents(services: Services, names: Mapping[str, str]) -> dict[str, 
 
 async def _discarded(services: Services) -> int:
     return len(await services.state.names("discarded/"))
+
+
+async def _alarms(services: Services) -> tuple[str, ...]:
+    return tuple(alarm.finding for alarm in await alarms.standing(services))
 
 
 async def _tried(reading: Awaitable[Value]) -> Value | Unreadable:

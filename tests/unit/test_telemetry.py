@@ -1,0 +1,316 @@
+"""The metrics: which values come of which result, and that telemetry is never in the way of the work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from shared.connections import Connection
+from shared.decisions.metrics import METRICS, Measurement, of_connections, of_queue
+from shared.decisions.reporting import ContainerReport, Findings, coverage_report
+from shared.decisions.retries import Failure
+from shared.decisions.sync_report import PairOutcome, PairReport, Problems, SyncReport
+from shared.errors import AlreadyRunning, BadParameter, StorageFailed, SyncFailed
+from shared.model import QueueOverview, Version, second_of
+from shared.operations.backup import Outcome
+from shared.operations.measurements import of_failure, of_result
+from shared.operations.protect import Protected
+from shared.services import Services
+from shared.telemetry import QUEUE_SECONDS, Telemetry
+from tests.status_inputs import drill, verify
+
+NOW = datetime(2026, 11, 20, 15, 0, 0, tzinfo=UTC)
+VERSION = Version("secret plans.csv", "E1", "2026-11-20T14:00:00Z", 812)
+SAS = "SharedAccessSignature=sv=2024&se=2026-11-20T16%3A00%3A00Z&sig=x"
+EMPTY = QueueOverview(0, None, 0, None)
+
+Values = dict[tuple[str, ...], float]
+
+
+def values(measurements: Any) -> Values:
+    """Each measurement by its name and its attributes' values; no two may be the same."""
+    found: Values = {}
+    for metric, value, attributes in measurements:
+        key = (metric.name.removeprefix("snapkeep."), *attributes.values())
+        assert key not in found
+        found[key] = value
+    return found
+
+
+def finished(seconds: float = 2.5, **kept: object) -> Outcome:
+    return Outcome("raw", second_of(NOW - timedelta(seconds=40)), **cast("Any", kept))
+
+
+class TestWhatResultsSay:
+    def test_of_a_scan(self) -> None:
+        answer = Protected(container="raw", scanned=9, changed=3, snapshots_created=2, requested=3, complete=True)
+        assert values(of_result("protect", answer, 2.5, NOW)) == {
+            ("runs", "protect", "succeeded"): 1,
+            ("run.duration", "protect", "succeeded"): 2.5,
+            ("snapshots", "protect", "raw"): 2,
+            ("requests", "protect", "raw"): 3,
+        }
+
+    def test_of_a_message(self) -> None:
+        outcome = finished(
+            copied=5,
+            bytes_copied=700,
+            by_data_factory=2,
+            bytes_by_data_factory=600,
+            already=1,
+            unprotectable=2,
+            lost=3,
+            failures=[Failure(VERSION, "503")],
+        )
+        assert values(of_result("backup", outcome, 1, NOW)) == {
+            ("runs", "backup", "incomplete"): 1,
+            ("run.duration", "backup", "incomplete"): 1,
+            ("copies", "raw", "server", "copied"): 3,
+            ("copies", "raw", "adf", "copied"): 2,
+            ("copies", "raw", "none", "already"): 1,
+            ("copies", "raw", "none", "unprotectable"): 2,
+            ("copies", "raw", "none", "lost"): 3,
+            ("copies", "raw", "none", "failed"): 1,
+            ("copies.size", "raw", "server"): 100,
+            ("copies.size", "raw", "adf"): 600,
+            ("request.age", "raw"): 40,
+        }
+
+    def test_a_message_that_waits_for_data_factory_has_no_age_yet(self) -> None:
+        assert values(of_result("backup", finished(), 1, NOW)).keys() == {
+            ("runs", "backup", "succeeded"),
+            ("run.duration", "backup", "succeeded"),
+        }
+
+    def test_of_a_reconciliation(self) -> None:
+        raw = ContainerReport("raw", versions=100, protected=90, snapshots_created=4, backups_requested=6)
+        raw.unprotectable_by_reason = {"archived": 3, "gone before it was copied": 5}
+        raw.oldest_unprotected, raw.complete = second_of(NOW - timedelta(hours=2)), True
+        unread = ContainerReport("lake", versions=1, snapshots_created=1, error="403")
+        report = coverage_report("r1", second_of(NOW), NOW, [raw, unread], Findings(verify(), drill()), complete=True)
+        report["containers"][0] |= {"overwritten_percent": 12.5, "deleted_percent": 1.0, "alarm": "x"}
+        report["verify"]["totals"] |= {"checked": 10, "problems": 2, "bytes_read": 300}
+        report["drill"] |= {"restored": 19, "failed": [{}], "result": "failed"}
+        found = values(of_result("reconcile", report, 60, NOW))
+        assert found == {
+            ("runs", "reconcile", "incomplete"): 1,
+            ("run.duration", "reconcile", "incomplete"): 60,
+            ("snapshots", "reconcile", "raw"): 4,
+            ("requests", "reconcile", "raw"): 6,
+            ("snapshots", "reconcile", "lake"): 1,
+            ("requests", "reconcile", "lake"): 0,
+            ("versions", "raw"): 100,
+            ("versions.protected", "raw"): 90,
+            ("versions.unprotected", "raw", "missing"): 7,
+            ("versions.unprotected", "raw", "archived"): 3,
+            ("versions.unprotected", "raw", "gone before it was copied"): 5,
+            ("unprotected.oldest_age", "raw"): 7200,
+            ("blobs.changed_share", "raw"): 12.5,
+            ("blobs.deleted_share", "raw"): 1.0,
+            ("alarms", "raw"): 1,
+            ("verify.backups", "good"): 8,
+            ("verify.backups", "bad"): 2,
+            ("verify.size",): 300,
+            ("drills", "failed"): 1,
+            ("drill.versions", "restored"): 19,
+            ("drill.versions", "failed"): 1,
+        }
+
+    def test_of_a_sync_whether_it_failed_or_not(self) -> None:
+        differing = Problems(2)
+        pair = PairReport(
+            *("lake", "lakebak", PairOutcome.FAILED, "x", 9, 4, 3, 2, 1, 512, 7, 0, 1.5),
+            differing=differing,
+            alarm=True,
+        )
+        report = SyncReport(NOW, NOW, True, 50, (pair,))
+        expected = {
+            ("sync.pairs", "lake", "lakebak", "failed"): 1,
+            ("sync.files", "lake", "lakebak", "scanned"): 9,
+            ("sync.files", "lake", "lakebak", "copied"): 4,
+            ("sync.files", "lake", "lakebak", "skipped"): 3,
+            ("sync.files", "lake", "lakebak", "failed"): 2,
+            ("sync.files", "lake", "lakebak", "deleted"): 1,
+            ("sync.files", "lake", "lakebak", "differing"): 2,
+            ("sync.size", "lake", "lakebak"): 512,
+            ("sync.duration", "lake", "lakebak"): 1.5,
+            ("alarms", "lake"): 1,
+            ("runs", "sync", "failed"): 1,
+            ("run.duration", "sync", "failed"): 3,
+        }
+        assert values(of_result("sync", report, 3, NOW)) == expected
+        assert values(of_failure("sync", SyncFailed("x", report.to_json()), 3)) == expected
+        good = replace(report, pairs=(replace(pair, outcome=PairOutcome.SUCCEEDED, alarm=False),))
+        assert ("alarms", "lake") not in values(of_result("sync", good, 3, NOW))
+
+    @pytest.mark.parametrize(
+        ("error", "outcome"),
+        [(StorageFailed("503"), "failed"), (KeyError("x"), "failed"), (BadParameter("x"), "refused")],
+        ids=repr,
+    )
+    def test_a_call_that_is_at_fault_is_no_failure_of_the_app(self, error: Exception, outcome: str) -> None:
+        assert values(of_failure("protect", error, 1)) == {
+            ("runs", "protect", outcome): 1,
+            ("run.duration", "protect", outcome): 1,
+        }
+
+    def test_of_the_queue(self) -> None:
+        queue = QueueOverview(7, NOW - timedelta(minutes=5), 0, None)
+        assert values(of_queue(queue, NOW)) == {
+            ("queue.messages", "waiting"): 7,
+            ("queue.oldest_age", "waiting"): 300,
+            ("queue.messages", "poison"): 0,
+            ("queue.oldest_age", "poison"): 0,
+        }
+
+    def test_of_connections_whose_signature_tells_its_end(self) -> None:
+        connections = [
+            Connection("SourceStorage", connection_string=f"BlobEndpoint=https://a/;{SAS}"),
+            Connection("BackupStorage", connection_string="AccountName=b;AccountKey=x"),
+        ]
+        assert values(of_connections(iter(connections), NOW)) == {("sas.remaining", "SourceStorage"): 3600}
+
+
+class TestNames:
+    def test_each_name_stands_for_one_metric_of_snapkeep(self) -> None:
+        names = [metric.name for metric in METRICS]
+        assert len(set(names)) == len(names) == 25
+        assert all(name.startswith("snapkeep.") for name in names)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Queue:
+    """A queue that is looked at, and may fail."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.error: Exception | None = None
+
+    async def overview(self) -> QueueOverview:
+        self.looks += 1
+        if self.error:
+            raise self.error
+        return EMPTY
+
+
+async def gives(result: Any) -> Any:
+    return result
+
+
+async def raises(error: BaseException) -> Any:
+    raise error
+
+
+class TestRecording:
+    @pytest.fixture
+    def reader(self) -> InMemoryMetricReader:
+        return InMemoryMetricReader()
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def queue(self) -> Queue:
+        return Queue()
+
+    @pytest.fixture
+    def services(self, queue: Queue) -> Services:
+        connection = Connection("x")
+        settings = SimpleNamespace(source=connection, backup=connection, queue=connection, state=connection)
+        return cast("Services", SimpleNamespace(queue=queue, settings=settings, now=lambda: NOW))
+
+    @pytest.fixture
+    def telemetry(self, reader: InMemoryMetricReader, clock: Clock) -> Telemetry:
+        return Telemetry(MeterProvider([reader]), None, clock)
+
+    def exported(self, reader: InMemoryMetricReader) -> dict[str, list[tuple[dict[str, Any], Any]]]:
+        data = reader.get_metrics_data()
+        assert data is not None
+        return {
+            metric.name: [
+                (dict(point.attributes or {}), getattr(point, "value", getattr(point, "sum", None)))
+                for point in metric.data.data_points
+            ]
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    async def test_what_a_result_says_is_exported_under_its_name_and_unit(
+        self, reader: InMemoryMetricReader, telemetry: Telemetry, services: Services, clock: Clock
+    ) -> None:
+        async def work() -> Outcome:
+            clock.seconds += 2.5
+            return finished(copied=2, bytes_copied=10)
+
+        result = await telemetry.observed(services, "backup", work())
+        assert result.copied == 2
+        found = self.exported(reader)
+        assert found["snapkeep.runs"] == [({"function": "backup", "outcome": "succeeded"}, 1)]
+        assert found["snapkeep.run.duration"] == [({"function": "backup", "outcome": "succeeded"}, 2.5)]
+        assert found["snapkeep.copies"] == [({"container": "raw", "engine": "server", "outcome": "copied"}, 2)]
+        assert found["snapkeep.queue.messages"] == [({"queue": "waiting"}, 0), ({"queue": "poison"}, 0)]
+
+    def test_every_metric_can_be_recorded(self, reader: InMemoryMetricReader, telemetry: Telemetry) -> None:
+        telemetry.record(Measurement(metric, 1, {}) for metric in METRICS)
+        assert self.exported(reader).keys() == {metric.name for metric in METRICS}
+
+    async def test_a_failure_is_recorded_and_raised_as_it_is(
+        self, reader: InMemoryMetricReader, telemetry: Telemetry, services: Services
+    ) -> None:
+        with pytest.raises(StorageFailed, match="503"):
+            await telemetry.observed(services, "reconcile", raises(StorageFailed("503")))
+        assert self.exported(reader)["snapkeep.runs"] == [({"function": "reconcile", "outcome": "failed"}, 1)]
+
+    async def test_a_run_that_another_instance_makes_counts_there(
+        self, telemetry: Telemetry, services: Services, queue: Queue
+    ) -> None:
+        with pytest.raises(AlreadyRunning):
+            await telemetry.observed(services, "sync", raises(AlreadyRunning("x")))
+        assert queue.looks == 0
+
+    async def test_the_queue_is_looked_at_once_a_minute(
+        self, telemetry: Telemetry, services: Services, queue: Queue, clock: Clock
+    ) -> None:
+        for _ in range(3):
+            await telemetry.observed(services, "backup", gives(finished()))
+        assert queue.looks == 1
+        clock.seconds += QUEUE_SECONDS
+        await telemetry.observed(services, "backup", gives(finished()))
+        assert queue.looks == 2
+
+    @pytest.mark.parametrize("error", [StorageFailed("503"), TimeoutError(), KeyError("defect")], ids=repr)
+    async def test_what_cannot_be_measured_stops_no_work(
+        self,
+        telemetry: Telemetry,
+        services: Services,
+        queue: Queue,
+        error: Exception,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        queue.error = error
+        assert await telemetry.observed(services, "backup", gives(finished())) == finished()
+        assert [record.levelno >= logging.WARNING for record in caplog.records] == [True]
+
+    async def test_off_it_asks_for_nothing(self, services: Services, queue: Queue) -> None:
+        work: Awaitable[Outcome] = gives(finished())
+        assert await Telemetry().observed(services, "backup", work) == finished()
+        with pytest.raises(StorageFailed):
+            await Telemetry().observed(services, "backup", raises(StorageFailed("x")))
+        assert queue.looks == 0
