@@ -48,7 +48,7 @@ class VerifySample:
     by_bytes: bool
 
 
-_INSTRUMENTATION_KEY = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_INSTRUMENTATION_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _split(value: str) -> tuple[str, ...]:
@@ -97,12 +97,13 @@ def _schedule(value: str) -> str:
 
 
 def _application_insights(value: str) -> str:
-    parts = dict(part.strip().split("=", 1) for part in value.split(";") if "=" in part)
-    parts = {name.lower(): text for name, text in parts.items()}
-    endpoint = parts.get("ingestionendpoint", "https://")
-    if not _INSTRUMENTATION_KEY.fullmatch(parts.get("instrumentationkey", "")) or "://" not in endpoint:
+    pairs = [part.strip().partition("=") for part in value.split(";") if part.strip()]
+    parts = {name.lower(): text for name, _, text in pairs}
+    key = parts.get("instrumentationkey", "").lower()
+    if not _INSTRUMENTATION_KEY.fullmatch(key) or any("=" in text for text in parts.values()):
         raise ValueError("expects InstrumentationKey=<guid>;IngestionEndpoint=https://...")
-    return value
+    # As the exporter reads it: it takes no trailing semicolon, and no capitals in the key.
+    return ";".join(f"{name}={text}" for name, text in (parts | {"instrumentationkey": key}).items())
 
 
 Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], BeforeValidator(_split)]

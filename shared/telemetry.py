@@ -58,10 +58,14 @@ class Telemetry:
         where = settings.application_insights
         if where is None:
             return cls()
-        # Takes the better part of a second, which those who do without need not wait for.
-        from shared.adapters.monitoring import metrics_to, spans_to
+        try:
+            # Takes the better part of a second, which those who do without need not wait for.
+            from shared.adapters.monitoring import metrics_to, spans_to
 
-        return cls(metrics_to(where), spans_to(where))
+            return cls(metrics_to(where), spans_to(where))
+        except Exception:
+            log.exception("nothing is measured or traced")
+            return cls()
 
     async def observed(self, services: Services, function: str, work: Awaitable[Result]) -> Result:
         """What `work` gives or raises, after recording what that says."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from shared.connections import Connection
 from shared.decisions.mirroring import sas_expiry
-from shared.model import QueueOverview, Reason
+from shared.model import QueueOverview
 
 
 class Kind(Enum):
@@ -44,38 +44,37 @@ RUNS = Metric("snapkeep.runs", Kind.COUNTER, "{run}", "Invocations of functions,
 RUN_DURATION = Metric("snapkeep.run.duration", Kind.HISTOGRAM, "s", "How long an invocation took")
 SNAPSHOTS = Metric("snapkeep.snapshots", Kind.COUNTER, "{snapshot}", "Snapshots taken")
 REQUESTS = Metric("snapkeep.requests", Kind.COUNTER, "{version}", "Versions whose backup was requested")
-COPIES = Metric("snapkeep.copies", Kind.COUNTER, "{version}", "What became of versions that were to be backed up")
-COPIES_SIZE = Metric("snapkeep.copies.size", Kind.COUNTER, "By", "Bytes of verified copies")
 REQUEST_AGE = Metric("snapkeep.request.age", Kind.HISTOGRAM, "s", "From a request to the end of its message")
+COPIES = Metric("snapkeep.copies", Kind.COUNTER, "{copy}", "Versions that were to be backed up, by what became of them")
+COPY_BYTES = Metric("snapkeep.copy.bytes", Kind.COUNTER, "By", "Bytes of verified copies")
+COPY_DURATION = Metric("snapkeep.copy.duration", Kind.HISTOGRAM, "s", "One version, or pipeline run, until verified")
 QUEUE_MESSAGES = Metric("snapkeep.queue.messages", Kind.GAUGE, "{message}", "Messages in the queue")
-QUEUE_OLDEST_AGE = Metric("snapkeep.queue.oldest_age", Kind.GAUGE, "s", "Age of the oldest message that is seen")
+QUEUE_AGE = Metric("snapkeep.queue.age", Kind.GAUGE, "s", "Age of the oldest message that shows; 0 without any")
 VERSIONS = Metric("snapkeep.versions", Kind.GAUGE, "{version}", "Versions found by a reconciliation")
 VERSIONS_PROTECTED = Metric("snapkeep.versions.protected", Kind.GAUGE, "{version}", "Protected ones of them")
-VERSIONS_UNPROTECTED = Metric("snapkeep.versions.unprotected", Kind.GAUGE, "{version}", "Unprotected ones, and why")
-UNPROTECTED_OLDEST_AGE = Metric(
-    "snapkeep.unprotected.oldest_age", Kind.GAUGE, "s", "Age of the oldest unprotected version"
+VERSIONS_UNPROTECTED = Metric("snapkeep.versions.unprotected", Kind.GAUGE, "{version}", "The others")
+UNPROTECTED_AGE = Metric("snapkeep.versions.unprotected.age", Kind.GAUGE, "s", "Age of the oldest; 0 without any")
+UNPROTECTABLE = Metric(
+    "snapkeep.versions.unprotectable", Kind.GAUGE, "{version}", "Versions that stay unprotected until somebody acts"
 )
-CHANGED_SHARE = Metric("snapkeep.blobs.changed_share", Kind.GAUGE, "%", "Share of blobs overwritten within a day")
-DELETED_SHARE = Metric("snapkeep.blobs.deleted_share", Kind.GAUGE, "%", "Share of blobs found deleted by a run")
-ALARMS = Metric("snapkeep.alarms", Kind.GAUGE, "{alarm}", "1 where a share was unusual, 0 where it was not")
+CHANGES_SHARE = Metric("snapkeep.changes.share", Kind.GAUGE, "1", "Share of blobs overwritten within a day, or deleted")
+ALARMS = Metric("snapkeep.alarms", Kind.GAUGE, "{alarm}", "1 where that share was unusual, 0 where it was not")
 SYNC_PAIRS = Metric("snapkeep.sync.pairs", Kind.COUNTER, "{pair}", "Mirrored pairs, by how that ended")
-SYNC_FILES = Metric("snapkeep.sync.files", Kind.COUNTER, "{file}", "Files, by what azcopy and the comparison say")
-SYNC_SIZE = Metric("snapkeep.sync.size", Kind.COUNTER, "By", "Bytes that azcopy copied")
 SYNC_DURATION = Metric("snapkeep.sync.duration", Kind.HISTOGRAM, "s", "How long a pair took")
-VERIFY_BACKUPS = Metric("snapkeep.verify.backups", Kind.COUNTER, "{backup}", "Verified backups, good and bad")
-VERIFY_SIZE = Metric("snapkeep.verify.size", Kind.COUNTER, "By", "Bytes that were read back")
-DRILLS = Metric("snapkeep.drills", Kind.COUNTER, "{drill}", "Drills, by how they ended")
-DRILL_VERSIONS = Metric("snapkeep.drill.versions", Kind.COUNTER, "{version}", "Versions restored on trial, or not")
+AZCOPY_FILES = Metric("snapkeep.azcopy.files", Kind.COUNTER, "{file}", "Files, by what became of them")
+AZCOPY_BYTES = Metric("snapkeep.azcopy.bytes", Kind.COUNTER, "By", "Bytes that azcopy copied")
+PROOFS = Metric("snapkeep.proofs", Kind.COUNTER, "{backup}", "Backups verified, and restored on trial")
 SAS_REMAINING = Metric("snapkeep.sas.remaining", Kind.GAUGE, "s", "Until a connection's SAS expires")
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 
-_SYNC_OUTCOMES = ("scanned", "copied", "skipped", "failed", "deleted")
+_ENDINGS = {"succeeded": "complete"}
+"""The words of run notes that are others in metrics."""
 
 
 def of_run(function: str, outcome: str, seconds: float) -> Iterator[Measurement]:
     """Of every invocation."""
-    attributes = {"function": function, "outcome": outcome}
+    attributes = {"function": function, "outcome": _ENDINGS.get(outcome, outcome)}
     yield Measurement(RUNS, 1, attributes)
     yield Measurement(RUN_DURATION, seconds, attributes)
 
@@ -88,35 +87,30 @@ def of_reconciliation(report: Mapping[str, Any]) -> Iterator[Measurement]:
         yield Measurement(REQUESTS, part["backups_requested"], where)
         if part["complete"]:
             yield from _of_container(part)
-    if report["verify"] is not None:
-        yield from _of_verification(report["verify"]["totals"])
-    if report["drill"] is not None:
-        drill = report["drill"]
-        yield Measurement(DRILLS, 1, {"outcome": drill["result"]})
-        yield Measurement(DRILL_VERSIONS, drill["restored"], {"outcome": "restored"})
-        yield Measurement(DRILL_VERSIONS, len(drill["failed"]), {"outcome": "failed"})
+    if (verify := report["verify"]) is not None:
+        bad = verify["totals"]["problems"]
+        unknown = sum(part["unproven"] for part in verify["containers"])
+        yield from _of_proof("verify", max(0, verify["totals"]["checked"] - bad - unknown), bad, unknown)
+    if (drill := report["drill"]) is not None:
+        yield from _of_proof("drill", drill["restored"], len(drill["failed"]), len(drill["skipped"]))
 
 
 def _of_container(part: Mapping[str, Any]) -> Iterator[Measurement]:
     where = {"container": part["container"]}
-    reasons: Mapping[str, int] = part["unprotectable_by_reason"]
-    # Versions that were lost before they were copied stand in no listing any more.
-    explained = sum(count for reason, count in reasons.items() if reason != Reason.LOST)
-    missing = max(0, part["versions"] - part["protected"] - explained)
     yield Measurement(VERSIONS, part["versions"], where)
     yield Measurement(VERSIONS_PROTECTED, part["protected"], where)
-    for reason, count in {"missing": missing, **reasons}.items():
-        yield Measurement(VERSIONS_UNPROTECTED, count, where | {"reason": reason})
-    yield Measurement(UNPROTECTED_OLDEST_AGE, part["oldest_unprotected_seconds"] or 0, where)
-    yield Measurement(CHANGED_SHARE, part["overwritten_percent"], where)
-    yield Measurement(DELETED_SHARE, part["deleted_percent"], where)
+    yield Measurement(VERSIONS_UNPROTECTED, part["versions"] - part["protected"], where)
+    yield Measurement(UNPROTECTED_AGE, part["oldest_unprotected_seconds"] or 0, where)
+    for reason, count in part["unprotectable_by_reason"].items():
+        yield Measurement(UNPROTECTABLE, count, where | {"reason": reason})
+    yield Measurement(CHANGES_SHARE, part["overwritten_percent"] / 100, where | {"change": "changed"})
+    yield Measurement(CHANGES_SHARE, part["deleted_percent"] / 100, where | {"change": "deleted"})
     yield Measurement(ALARMS, part["alarm"] is not None, where)
 
 
-def _of_verification(totals: Mapping[str, int]) -> Iterator[Measurement]:
-    yield Measurement(VERIFY_BACKUPS, max(0, totals["checked"] - totals["problems"]), {"outcome": "good"})
-    yield Measurement(VERIFY_BACKUPS, totals["problems"], {"outcome": "bad"})
-    yield Measurement(VERIFY_SIZE, totals["bytes_read"], {})
+def _of_proof(proof: str, good: int, bad: int, unknown: int) -> Iterator[Measurement]:
+    for outcome, count in (("good", good), ("bad", bad), ("unknown", unknown)):
+        yield Measurement(PROOFS, count, {"proof": proof, "outcome": outcome})
 
 
 def of_sync(report: Mapping[str, Any]) -> Iterator[Measurement]:
@@ -124,11 +118,12 @@ def of_sync(report: Mapping[str, Any]) -> Iterator[Measurement]:
     for pair in report["pairs"]:
         where = {"container": pair["source"], "mirror": pair["backup"]}
         yield Measurement(SYNC_PAIRS, 1, where | {"outcome": pair["outcome"]})
-        for outcome in _SYNC_OUTCOMES:
-            yield Measurement(SYNC_FILES, pair[outcome], where | {"outcome": outcome})
-        yield Measurement(SYNC_FILES, pair["differing_files"]["total"], where | {"outcome": "differing"})
-        yield Measurement(SYNC_SIZE, pair["bytes"], where)
         yield Measurement(SYNC_DURATION, pair["elapsed_seconds"], where)
+        files = {name: pair[name] for name in ("failed", "skipped", "deleted")}
+        files |= {"completed": pair["copied"], "differing": pair["differing_files"]["total"]}
+        for outcome, count in files.items():
+            yield Measurement(AZCOPY_FILES, count, where | {"outcome": outcome})
+        yield Measurement(AZCOPY_BYTES, pair["bytes"], where)
         if pair["alarm"]:
             yield Measurement(ALARMS, 1, {"container": pair["source"]})
 
@@ -136,12 +131,12 @@ def of_sync(report: Mapping[str, Any]) -> Iterator[Measurement]:
 def of_queue(queue: QueueOverview, now: datetime) -> Iterator[Measurement]:
     """How much waits, and since when."""
     for name, count, oldest in (
-        ("waiting", queue.waiting, queue.oldest_waiting),
+        ("requests", queue.waiting, queue.oldest_waiting),
         ("poison", queue.poison, queue.oldest_poison),
     ):
         age = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
         yield Measurement(QUEUE_MESSAGES, count, {"queue": name})
-        yield Measurement(QUEUE_OLDEST_AGE, age, {"queue": name})
+        yield Measurement(QUEUE_AGE, age, {"queue": name})
 
 
 def of_connections(connections: Iterator[Connection], now: datetime) -> Iterator[Measurement]:

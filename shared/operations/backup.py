@@ -8,6 +8,7 @@ one that fails is asked for again by itself. What Data Factory is to copy goes o
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,7 @@ from shared.errors import (
     SnapkeepError,
     Unprotectable,
 )
-from shared.model import ARCHIVE, BlobState, Reason, Version
+from shared.model import ARCHIVE, BlobState, Reason, Version, moment_of, second_of
 from shared.operations import runs
 from shared.operations.writing import remember_unprotected, target_of, verify
 from shared.parallel import for_each
@@ -52,24 +53,42 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
+class Copies:
+    """What one engine copied; `seconds` for each version, or for each run of a pipeline."""
+
+    count: int = 0
+    size_bytes: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass
 class Outcome:
     """What became of a message's versions.
 
     Attributes:
-        by_data_factory, bytes_by_data_factory: of those that were copied, what a pipeline copied.
+        given_up: of the failures, those that were not asked for again.
+        copies: what was copied and verified, by engine.
     """
 
     container: str = ""
     requested_at: str = ""
     copied: int = 0
-    bytes_copied: int = 0
-    by_data_factory: int = 0
-    bytes_by_data_factory: int = 0
     already: int = 0
     unprotectable: int = 0
     lost: int = 0
     failures: list[Failure] = field(default_factory=list)
+    given_up: int = 0
+    copies: dict[str, Copies] = field(default_factory=dict)
     for_data_factory: list[BlobState] = field(default_factory=list)
+
+    def add_copies(self, engine: str, versions: Sequence[Version], seconds: float) -> None:
+        """Takes versions that an engine copied together in so much time, by now verified."""
+        if versions:
+            self.copied += len(versions)
+            copies = self.copies.setdefault(engine, Copies())
+            copies.count += len(versions)
+            copies.size_bytes += sum(version.size for version in versions)
+            copies.seconds.append(seconds)
 
 
 async def back_up(services: Services, body: bytes, message_id: str, *, redelivered: bool) -> Outcome:
@@ -96,7 +115,7 @@ async def _settle(services: Services, message: Message, message_id: str, *, rede
         outcome = await _follow(services, message)
     else:
         outcome = await _carry_out(services, message, message_id, redelivered=redelivered)
-    await _ask_again_or_give_up(services, message, outcome.failures)
+    outcome.given_up = await _ask_again_or_give_up(services, message, outcome.failures)
     log.info(
         "backup %s: %d copied, %d were there, %d at Data Factory, %d unprotectable, %d lost, %d failed",
         message.container,
@@ -107,7 +126,7 @@ async def _settle(services: Services, message: Message, message_id: str, *, rede
         outcome.lost,
         len(outcome.failures),
     )
-    note(copied=outcome.copied, size=outcome.bytes_copied, already=outcome.already, failed=len(outcome.failures))
+    note(copied=outcome.copied, already=outcome.already, failed=len(outcome.failures), given_up=outcome.given_up)
     note(outcome="incomplete" if outcome.failures else "succeeded")
     return outcome
 
@@ -118,10 +137,11 @@ async def _carry_out(services: Services, message: BackupRequest, message_id: str
     # Two stale requests for one blob come to the same current version, which is copied once.
     sources = list({source.version: source for source in outcome.for_data_factory}.values())
     if sources and services.data_factory is not None:
+        began = second_of(services.now())
         copied = await runs.begin(
             services, services.data_factory, message, sources, message_id, redelivered=redelivered
         )
-        _take(copied, outcome)
+        _take(services, copied, began, outcome)
         await _each(services, message, copied.changed, outcome, may_use_data_factory=False)
     return outcome
 
@@ -129,18 +149,14 @@ async def _carry_out(services: Services, message: BackupRequest, message_id: str
 async def _follow(services: Services, message: RunFollowUp) -> Outcome:
     outcome = Outcome(message.container, message.requested_at)
     ended = await runs.follow(services, message)
-    _take(ended, outcome)
+    _take(services, ended, message.started_at, outcome)
     await _each(services, message, ended.changed, outcome, may_use_data_factory=False)
     return outcome
 
 
-def _take(ended: runs.Ended, outcome: Outcome) -> None:
-    size = sum(version.size for version in ended.copied)
+def _take(services: Services, ended: runs.Ended, began: str, outcome: Outcome) -> None:
     outcome.failures += ended.failures
-    outcome.copied += len(ended.copied)
-    outcome.bytes_copied += size
-    outcome.by_data_factory += len(ended.copied)
-    outcome.bytes_by_data_factory += size
+    outcome.add_copies("adf", ended.copied, (services.now() - moment_of(began)).total_seconds())
 
 
 async def _each(
@@ -172,17 +188,20 @@ async def _each(
     await for_each(versions, one, services.settings.concurrency)
 
 
-async def _ask_again_or_give_up(services: Services, message: Message, failures: Sequence[Failure]) -> None:
-    """Asks again for what failed, or gives up on it where people see it."""
+async def _ask_again_or_give_up(services: Services, message: Message, failures: Sequence[Failure]) -> int:
+    """Asks again for what failed, or gives up on it where people see it; of how many versions it did the latter."""
+    given_up = 0
     for step in after_failures(message, failures, services.settings.retry_delay_seconds):
         if isinstance(step, GiveUp):
             await services.queue.give_up(step.request)
+            given_up += len(step.request.blobs)
             for version in step.request.versions:
                 await remember_unprotected(
                     services, message.container, version, Reason.FAILED, step.request.reason or "no reason"
                 )
         else:
             await services.queue.send(step.request, step.delay_seconds)
+    return given_up
 
 
 @dataclass(frozen=True)
@@ -261,6 +280,7 @@ class _Copier:
         if may_use_data_factory and engine(settings.engine, settings.adf_min_bytes, source) == "adf":
             self.outcome.for_data_factory.append(source)
             return
+        began = time.monotonic()
         target = await target_of(self.services.source, self.services.backup, self.container, source)
         try:
             with span("copy", bounded=True, container=self.container, engine="server", size=source.version.size):
@@ -276,8 +296,7 @@ class _Copier:
             await self.services.backup.ensure_container(target.container)
             raise
         await verify(self.services.backup, source, target)
-        self.outcome.copied += 1
-        self.outcome.bytes_copied += source.version.size
+        self.outcome.add_copies("server", [source.version], time.monotonic() - began)
 
     def _conflict(self, name: str) -> BackupConflict:
         return BackupConflict(

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from shared.decisions.metrics import (
     COPIES,
-    COPIES_SIZE,
+    COPY_BYTES,
+    COPY_DURATION,
     REQUEST_AGE,
     REQUESTS,
     SNAPSHOTS,
@@ -49,24 +50,21 @@ def of_failure(function: str, error: Exception, seconds: float) -> Iterator[Meas
 
 def _of_message(outcome: Outcome, now: datetime) -> Iterator[Measurement]:
     where = {"container": outcome.container}
-    by_factory = outcome.by_data_factory
-    counts = (
-        ("server", "copied", outcome.copied - by_factory),
-        ("adf", "copied", by_factory),
-        ("none", "already", outcome.already),
-        ("none", "unprotectable", outcome.unprotectable),
-        ("none", "lost", outcome.lost),
-        ("none", "failed", len(outcome.failures)),
-    )
-    for engine, became, count in counts:
+    for engine, copies in outcome.copies.items():
+        yield Measurement(COPIES, copies.count, where | {"engine": engine, "outcome": "protected"})
+        yield Measurement(COPY_BYTES, copies.size_bytes, where | {"engine": engine})
+        for seconds in copies.seconds:
+            yield Measurement(COPY_DURATION, seconds, {"engine": engine})
+    counts = {
+        "present": outcome.already,
+        "stale": outcome.lost,
+        "unprotectable": outcome.unprotectable,
+        "retried": len(outcome.failures) - outcome.given_up,
+        "failed": outcome.given_up,
+    }
+    for became, count in counts.items():
         if count:
-            yield Measurement(COPIES, count, where | {"engine": engine, "outcome": became})
-    for engine, size in (
-        ("server", outcome.bytes_copied - outcome.bytes_by_data_factory),
-        ("adf", outcome.bytes_by_data_factory),
-    ):
-        if size:
-            yield Measurement(COPIES_SIZE, size, where | {"engine": engine})
-    if any(count for _, _, count in counts):  # else it is followed by another message, that tells
+            yield Measurement(COPIES, count, where | {"engine": "none", "outcome": became})
+    if outcome.copies or any(counts.values()):  # else it is followed by another message, that tells
         age = (now - moment_of(outcome.requested_at)).total_seconds()
         yield Measurement(REQUEST_AGE, max(0.0, age), where)

@@ -478,3 +478,41 @@ class TestRecovery:
             "SourceStorage",
             "SNAPKEEP_CONCURRENCY",
         ]
+
+
+class TestApplicationInsights:
+    KEY = "0a1b2c3d-0000-4000-8000-00000000000A"
+
+    def load(self, value: str) -> Settings:
+        return Settings.load(GOOD | {"APPLICATIONINSIGHTS_CONNECTION_STRING": value})
+
+    def test_without_it_nothing_is_sent_anywhere(self) -> None:
+        assert loaded().application_insights is None
+        assert self.load(" ").application_insights is None
+
+    def test_it_is_handed_on_as_the_exporter_reads_it(self) -> None:
+        given = f"InstrumentationKey={self.KEY};IngestionEndpoint=https://x.in.applicationinsights.azure.com/;"
+        expected = (
+            f"instrumentationkey={self.KEY.lower()};ingestionendpoint=https://x.in.applicationinsights.azure.com/"
+        )
+        assert self.load(given).application_insights == expected
+
+    @pytest.mark.parametrize("value", ["x", "InstrumentationKey=x", f"Key={KEY}", f"InstrumentationKey={KEY};A=b=c"])
+    def test_a_wrong_one_stops_the_app_and_is_not_repeated(self, value: str) -> None:
+        with pytest.raises(SettingsError, match="APPLICATIONINSIGHTS_CONNECTION_STRING: expects Instr") as refused:
+            self.load(value)
+        assert self.KEY not in str(refused.value)
+
+    def test_it_is_not_shown(self) -> None:
+        assert self.KEY.lower() not in repr(self.load(f"InstrumentationKey={self.KEY}"))
+
+
+class TestAlarms:
+    def test_by_default_a_fifth_of_the_blobs_and_a_hundred_of_them_are_unusual(self) -> None:
+        settings = loaded()
+        assert (settings.alarm_share_percent, settings.alarm_min_blobs) == (20, 100)
+
+    @pytest.mark.parametrize("value", ["-1", "101", "x"])
+    def test_a_share_is_a_percentage(self, value: str) -> None:
+        with pytest.raises(SettingsError, match="SNAPKEEP_ALARM_SHARE_PERCENT"):
+            Settings.load(GOOD | {"SNAPKEEP_ALARM_SHARE_PERCENT": value})

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from shared.connections import Connection
-from shared.decisions.metrics import METRICS, Measurement, of_connections, of_queue
+from shared.decisions.metrics import COPY_DURATION, METRICS, Measurement, of_connections, of_queue
 from shared.decisions.reporting import ContainerReport, Findings, coverage_report
 from shared.decisions.retries import Failure
 from shared.decisions.sync_report import PairOutcome, PairReport, Problems, SyncReport
@@ -53,41 +53,40 @@ class TestWhatResultsSay:
     def test_of_a_scan(self) -> None:
         answer = Protected(container="raw", scanned=9, changed=3, snapshots_created=2, requested=3, complete=True)
         assert values(of_result("protect", answer, 2.5, NOW)) == {
-            ("runs", "protect", "succeeded"): 1,
-            ("run.duration", "protect", "succeeded"): 2.5,
+            ("runs", "protect", "complete"): 1,
+            ("run.duration", "protect", "complete"): 2.5,
             ("snapshots", "protect", "raw"): 2,
             ("requests", "protect", "raw"): 3,
         }
 
     def test_of_a_message(self) -> None:
-        outcome = finished(
-            copied=5,
-            bytes_copied=700,
-            by_data_factory=2,
-            bytes_by_data_factory=600,
-            already=1,
-            unprotectable=2,
-            lost=3,
-            failures=[Failure(VERSION, "503")],
-        )
-        assert values(of_result("backup", outcome, 1, NOW)) == {
+        outcome = finished(already=1, unprotectable=2, lost=3, failures=[Failure(VERSION, "503")] * 5, given_up=1)
+        outcome.add_copies("server", [VERSION], 0.5)
+        outcome.add_copies("server", [VERSION], 0.7)
+        outcome.add_copies("adf", [VERSION, VERSION], 60)
+        outcome.add_copies("adf", [], 60)
+        found = of_result("backup", outcome, 1, NOW)
+        durations = [(one.value, one.attributes) for one in found if one.metric is COPY_DURATION]
+        assert durations == [(0.5, {"engine": "server"}), (0.7, {"engine": "server"}), (60, {"engine": "adf"})]
+        assert values(one for one in of_result("backup", outcome, 1, NOW) if one.metric is not COPY_DURATION) == {
             ("runs", "backup", "incomplete"): 1,
             ("run.duration", "backup", "incomplete"): 1,
-            ("copies", "raw", "server", "copied"): 3,
-            ("copies", "raw", "adf", "copied"): 2,
-            ("copies", "raw", "none", "already"): 1,
+            ("copies", "raw", "server", "protected"): 2,
+            ("copy.bytes", "raw", "server"): 1624,
+            ("copies", "raw", "adf", "protected"): 2,
+            ("copy.bytes", "raw", "adf"): 1624,
+            ("copies", "raw", "none", "present"): 1,
             ("copies", "raw", "none", "unprotectable"): 2,
-            ("copies", "raw", "none", "lost"): 3,
+            ("copies", "raw", "none", "stale"): 3,
+            ("copies", "raw", "none", "retried"): 4,
             ("copies", "raw", "none", "failed"): 1,
-            ("copies.size", "raw", "server"): 100,
-            ("copies.size", "raw", "adf"): 600,
             ("request.age", "raw"): 40,
         }
 
     def test_a_message_that_waits_for_data_factory_has_no_age_yet(self) -> None:
         assert values(of_result("backup", finished(), 1, NOW)).keys() == {
-            ("runs", "backup", "succeeded"),
-            ("run.duration", "backup", "succeeded"),
+            ("runs", "backup", "complete"),
+            ("run.duration", "backup", "complete"),
         }
 
     def test_of_a_reconciliation(self) -> None:
@@ -97,8 +96,9 @@ class TestWhatResultsSay:
         unread = ContainerReport("lake", versions=1, snapshots_created=1, error="403")
         report = coverage_report("r1", second_of(NOW), NOW, [raw, unread], Findings(verify(), drill()), complete=True)
         report["containers"][0] |= {"overwritten_percent": 12.5, "deleted_percent": 1.0, "alarm": "x"}
-        report["verify"]["totals"] |= {"checked": 10, "problems": 2, "bytes_read": 300}
-        report["drill"] |= {"restored": 19, "failed": [{}], "result": "failed"}
+        report["verify"]["totals"] |= {"checked": 10, "problems": 2}
+        report["verify"]["containers"][0]["unproven"] = 1
+        report["drill"] |= {"restored": 19, "failed": [{}], "skipped": [{}, {}]}
         found = values(of_result("reconcile", report, 60, NOW))
         assert found == {
             ("runs", "reconcile", "incomplete"): 1,
@@ -109,19 +109,19 @@ class TestWhatResultsSay:
             ("requests", "reconcile", "lake"): 0,
             ("versions", "raw"): 100,
             ("versions.protected", "raw"): 90,
-            ("versions.unprotected", "raw", "missing"): 7,
-            ("versions.unprotected", "raw", "archived"): 3,
-            ("versions.unprotected", "raw", "gone before it was copied"): 5,
-            ("unprotected.oldest_age", "raw"): 7200,
-            ("blobs.changed_share", "raw"): 12.5,
-            ("blobs.deleted_share", "raw"): 1.0,
+            ("versions.unprotected", "raw"): 10,
+            ("versions.unprotected.age", "raw"): 7200,
+            ("versions.unprotectable", "raw", "archived"): 3,
+            ("versions.unprotectable", "raw", "gone before it was copied"): 5,
+            ("changes.share", "raw", "changed"): 0.125,
+            ("changes.share", "raw", "deleted"): 0.01,
             ("alarms", "raw"): 1,
-            ("verify.backups", "good"): 8,
-            ("verify.backups", "bad"): 2,
-            ("verify.size",): 300,
-            ("drills", "failed"): 1,
-            ("drill.versions", "restored"): 19,
-            ("drill.versions", "failed"): 1,
+            ("proofs", "verify", "good"): 7,
+            ("proofs", "verify", "bad"): 2,
+            ("proofs", "verify", "unknown"): 1,
+            ("proofs", "drill", "good"): 19,
+            ("proofs", "drill", "bad"): 1,
+            ("proofs", "drill", "unknown"): 2,
         }
 
     def test_of_a_sync_whether_it_failed_or_not(self) -> None:
@@ -134,13 +134,12 @@ class TestWhatResultsSay:
         report = SyncReport(NOW, NOW, True, 50, (pair,))
         expected = {
             ("sync.pairs", "lake", "lakebak", "failed"): 1,
-            ("sync.files", "lake", "lakebak", "scanned"): 9,
-            ("sync.files", "lake", "lakebak", "copied"): 4,
-            ("sync.files", "lake", "lakebak", "skipped"): 3,
-            ("sync.files", "lake", "lakebak", "failed"): 2,
-            ("sync.files", "lake", "lakebak", "deleted"): 1,
-            ("sync.files", "lake", "lakebak", "differing"): 2,
-            ("sync.size", "lake", "lakebak"): 512,
+            ("azcopy.files", "lake", "lakebak", "completed"): 4,
+            ("azcopy.files", "lake", "lakebak", "skipped"): 3,
+            ("azcopy.files", "lake", "lakebak", "failed"): 2,
+            ("azcopy.files", "lake", "lakebak", "deleted"): 1,
+            ("azcopy.files", "lake", "lakebak", "differing"): 2,
+            ("azcopy.bytes", "lake", "lakebak"): 512,
             ("sync.duration", "lake", "lakebak"): 1.5,
             ("alarms", "lake"): 1,
             ("runs", "sync", "failed"): 1,
@@ -165,10 +164,10 @@ class TestWhatResultsSay:
     def test_of_the_queue(self) -> None:
         queue = QueueOverview(7, NOW - timedelta(minutes=5), 0, None)
         assert values(of_queue(queue, NOW)) == {
-            ("queue.messages", "waiting"): 7,
-            ("queue.oldest_age", "waiting"): 300,
+            ("queue.messages", "requests"): 7,
+            ("queue.age", "requests"): 300,
             ("queue.messages", "poison"): 0,
-            ("queue.oldest_age", "poison"): 0,
+            ("queue.age", "poison"): 0,
         }
 
     def test_of_connections_whose_signature_tells_its_end(self) -> None:
@@ -182,7 +181,7 @@ class TestWhatResultsSay:
 class TestNames:
     def test_each_name_stands_for_one_metric_of_snapkeep(self) -> None:
         names = [metric.name for metric in METRICS]
-        assert len(set(names)) == len(names) == 25
+        assert len(set(names)) == len(names) == 23
         assert all(name.startswith("snapkeep.") for name in names)
 
 
@@ -257,15 +256,14 @@ class TestRecording:
     ) -> None:
         async def work() -> Outcome:
             clock.seconds += 2.5
-            return finished(copied=2, bytes_copied=10)
+            return finished(already=2)
 
-        result = await telemetry.observed(services, "backup", work())
-        assert result.copied == 2
+        assert (await telemetry.observed(services, "backup", work())).already == 2
         found = self.exported(reader)
-        assert found["snapkeep.runs"] == [({"function": "backup", "outcome": "succeeded"}, 1)]
-        assert found["snapkeep.run.duration"] == [({"function": "backup", "outcome": "succeeded"}, 2.5)]
-        assert found["snapkeep.copies"] == [({"container": "raw", "engine": "server", "outcome": "copied"}, 2)]
-        assert found["snapkeep.queue.messages"] == [({"queue": "waiting"}, 0), ({"queue": "poison"}, 0)]
+        assert found["snapkeep.runs"] == [({"function": "backup", "outcome": "complete"}, 1)]
+        assert found["snapkeep.run.duration"] == [({"function": "backup", "outcome": "complete"}, 2.5)]
+        assert found["snapkeep.copies"] == [({"container": "raw", "engine": "none", "outcome": "present"}, 2)]
+        assert found["snapkeep.queue.messages"] == [({"queue": "requests"}, 0), ({"queue": "poison"}, 0)]
 
     def test_every_metric_can_be_recorded(self, reader: InMemoryMetricReader, telemetry: Telemetry) -> None:
         telemetry.record(Measurement(metric, 1, {}) for metric in METRICS)

@@ -1,0 +1,172 @@
+"""One trace from `protect` through the message to the copy; and what the real exporter sends of it, and of metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from azure.storage.blob.aio import ContainerClient
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from shared import tracing
+from shared.operations.protect import Protected, protect
+from shared.services import Services
+from shared.telemetry import Telemetry
+from shared.tracing import within
+from tests.conftest import OpenServices, Ready
+from tests.protection import backup_name
+from tests.queue_reader import QueueReader
+
+INVOKED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+"""As the Functions host gives it: not sampled, as far as it knows by then."""
+
+SECRET_NAME = "q3 layoffs.xlsx"
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(sampler=ALWAYS_ON)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.use(provider)
+    yield exporter
+    tracing.use(None)
+
+
+async def protected(services: Services, container: ContainerClient) -> Protected:
+    with within(INVOKED):
+        return await protect(services, container.container_name, elapsed=lambda: 0.0)
+
+
+async def test_a_trace_goes_from_protect_through_the_message_to_the_copy(
+    spans: InMemorySpanExporter, services: Services, container: ContainerClient, reader: QueueReader
+) -> None:
+    await container.upload_blob(SECRET_NAME, b"x")
+    await container.upload_blob("b.csv", b"xy")
+
+    await protected(services, container)
+    (request,) = await reader.requests()
+    await reader.drain(services)
+
+    found: dict[str, list[ReadableSpan]] = {}
+    for span in spans.get_finished_spans():
+        found.setdefault(span.name, []).append(span)
+    # Nothing else: the storage clients could trace their calls, whose addresses hold names and signatures.
+    assert {name: len(each) for name, each in found.items()} == {"protect": 1, "backup": 1, "copy": 2}
+    (scan,), (message,), copies = found["protect"], found["backup"], found["copy"]
+    assert {span.context.trace_id for span in (scan, message, *copies)} == {int(INVOKED[3:35], 16)}
+    assert (request["schema"], request["traceparent"][36:52]) == (2, f"{scan.context.span_id:016x}")
+    assert [message.parent and message.parent.span_id, *(copy.parent and copy.parent.span_id for copy in copies)] == [
+        scan.context.span_id,
+        message.context.span_id,
+        message.context.span_id,
+    ]
+    assert message.attributes == {
+        "snapkeep.container": container.container_name,
+        "snapkeep.versions": 2,
+        "snapkeep.copied": 2,
+        "snapkeep.already": 0,
+        "snapkeep.failed": 0,
+        "snapkeep.given_up": 0,
+        "snapkeep.outcome": "succeeded",
+    }
+    assert {(copy.attributes or {})["snapkeep.engine"] for copy in copies} == {"server"}
+    assert not any(SECRET_NAME in span.to_json() or "layoffs" in span.to_json() for span in spans.get_finished_spans())
+
+
+async def test_what_fails_is_asked_for_again_in_the_same_trace_and_with_spans_off_in_none(
+    spans: InMemorySpanExporter,
+    services: Services,
+    container: ContainerClient,
+    backups: ContainerClient,
+    reader: QueueReader,
+) -> None:
+    await container.upload_blob("a", b"x")
+    await backups.create_container()
+    await backups.upload_blob(backup_name(await container.get_blob_client("a").get_blob_properties()), b"foreign")
+    await protected(services, container)
+
+    await reader.deliver_one(services)
+    (again,) = await reader.requests()
+    tracing.use(None)
+    await reader.deliver_one(services)
+    (untraced,) = await reader.requests()
+
+    scan, failed = spans.get_finished_spans()
+    assert failed.context.trace_id == scan.context.trace_id
+    assert (failed.attributes or {})["snapkeep.outcome"] == "incomplete"
+    assert (again["attempt"], again["schema"], again["traceparent"][36:52]) == (2, 2, f"{failed.context.span_id:016x}")
+    assert (untraced["attempt"], untraced["schema"], "traceparent" in untraced) == (3, 1, False)
+
+
+@pytest.fixture
+async def ingestion() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """An endpoint that takes telemetry as Application Insights does, and what it was sent."""
+    taken: list[dict[str, Any]] = []
+
+    async def track(request: web.Request) -> web.Response:
+        body = await request.read()
+        text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+        items = json.loads(text)
+        taken.extend(items)
+        return web.json_response({"itemsReceived": len(items), "itemsAccepted": len(items), "errors": []})
+
+    app = web.Application()
+    app.router.add_post("/v2.1/track", track)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}", taken
+    await runner.cleanup()
+
+
+async def test_the_exporter_sends_metrics_and_spans_and_no_secret(
+    ingestion: tuple[str, list[dict[str, Any]]],
+    open_services: OpenServices,
+    container: ContainerClient,
+    stack: Ready,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for of_the_exporter in ("STATSBEAT_DISABLED_ALL", "CONTROLPLANE_DISABLED", "SDKSTATS_DISABLED"):
+        monkeypatch.setenv(f"APPLICATIONINSIGHTS_{of_the_exporter}", "true")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # it keeps there what it could not send
+    endpoint, taken = ingestion
+    key = "0a1b2c3d-0000-4000-8000-00000000000a"
+    services = open_services(
+        APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={key};IngestionEndpoint={endpoint};"
+    )
+    await container.upload_blob(SECRET_NAME, b"x")
+    telemetry = Telemetry.of(services.settings)
+    try:
+        await telemetry.observed(services, "protect", protected(services, container))
+    finally:
+        await asyncio.to_thread(telemetry.close)
+
+    metrics = {
+        point["name"]: (point["value"], item["data"]["baseData"]["properties"])
+        for item in taken
+        if item["data"]["baseType"] == "MetricData"
+        for point in item["data"]["baseData"]["metrics"]
+    }
+    assert metrics["snapkeep.runs"] == (1, {"function": "protect", "outcome": "complete"})
+    assert metrics["snapkeep.requests"] == (1, {"function": "protect", "container": container.container_name})
+    assert metrics["snapkeep.queue.age"][1]["queue"] in {"requests", "poison"}
+    (span,) = [item for item in taken if item["data"]["baseType"] == "RemoteDependencyData"]
+    assert span["data"]["baseData"]["name"] == "protect"
+    assert span["tags"]["ai.operation.id"] == INVOKED[3:35]
+    assert {item["tags"]["ai.cloud.role"] for item in taken} == {"snapkeep"}
+    sent = json.dumps(taken)
+    secrets = [part.partition("=")[2] for part in stack["source"].split(";") if part.startswith("AccountKey=")]
+    assert [secret for secret in [*secrets, "sig=", SECRET_NAME, "layoffs"] if secret in sent] == []
