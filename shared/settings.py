@@ -97,12 +97,11 @@ def _schedule(value: str) -> str:
 
 
 def _application_insights(value: str) -> str:
-    pairs = [part.strip().partition("=") for part in value.split(";") if part.strip()]
-    parts = {name.lower(): text for name, _, text in pairs}
+    # As strict as the exporter, which reads the variable itself as well; but for capitals in the key.
+    parts = {name.lower(): text for name, _, text in (part.partition("=") for part in value.split(";"))}
     key = parts.get("instrumentationkey", "").lower()
-    if not _INSTRUMENTATION_KEY.fullmatch(key) or any("=" in text for text in parts.values()):
-        raise ValueError("expects InstrumentationKey=<guid>;IngestionEndpoint=https://...")
-    # As the exporter reads it: it takes no trailing semicolon, and no capitals in the key.
+    if not _INSTRUMENTATION_KEY.fullmatch(key) or any(part.count("=") != 1 for part in value.split(";")):
+        raise ValueError("expects InstrumentationKey=<guid>;IngestionEndpoint=https://..., with no ; at its end")
     return ";".join(f"{name}={text}" for name, text in (parts | {"instrumentationkey": key}).items())
 
 

@@ -1,17 +1,29 @@
-"""No account key, SAS or function key is in anything that a run leaves behind: logs, messages, state, reports."""
+"""No account key, SAS or function key is in anything that a run leaves behind or sends: logs, messages, state, reports,
+telemetry.
+"""
 
+import asyncio
 import gzip
 import json
 import re
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
 from tests.e2e.app import Queue, Ready, plain, state_document, until
 from tests.e2e.conftest import Control, NewApp, NewPair
+from tests.ingestion import QUIET, Ingestion, ingestion
 
 GZIP_MAGIC = b"\x1f\x8b"
 SIGNATURE = re.compile(r"\bsig=(?!REDACTED)", re.IGNORECASE)
+
+
+@pytest.fixture
+async def telemetry() -> AsyncIterator[Ingestion]:
+    async with ingestion() as taken:
+        yield taken
 
 
 def secrets_of(stack: Ready) -> set[str]:
@@ -27,7 +39,12 @@ def leaks(artefacts: dict[str, str], secrets: set[str]) -> list[str]:
 
 
 async def test_no_secret_is_in_any_artefact_of_a_run(
-    stack: Ready, new_app: NewApp, new_pair: NewPair, backup_account: BlobServiceClient, control: Control
+    stack: Ready,
+    new_app: NewApp,
+    new_pair: NewPair,
+    backup_account: BlobServiceClient,
+    control: Control,
+    telemetry: Ingestion,
 ) -> None:
     mark = f"sec-{uuid4().hex[:8]}"
     # By both engines, with a failure of each kind that ends in a report or in the poison queue, and by azcopy.
@@ -39,6 +56,8 @@ async def test_no_secret_is_in_any_artefact_of_a_run(
     await pair.backups.upload_blob(f"foreign.csv/{stamp}.csv", b"not a backup at all")
     await control("fail-runs", count=1)
     app = new_app(
+        APPLICATIONINSIGHTS_CONNECTION_STRING=telemetry.connection_string,
+        **QUIET,
         SNAPKEEP_ENGINE="auto",
         SNAPKEEP_ADF_MIN_BYTES="1000",
         SNAPKEEP_INCLUDE_CONTAINERS=f"{mark}-*",
@@ -58,9 +77,9 @@ async def test_no_secret_is_in_any_artefact_of_a_run(
             assert mark in json.dumps(await state_document(stack, report))
         await queue.drained()
         messages += [plain(text) for text in await queue.texts()]
-    app.host.stop()
+    await asyncio.to_thread(app.host.stop)
 
-    artefacts = {"log": app.log, "messages": "\n".join(messages)}
+    artefacts = {"log": app.log, "messages": "\n".join(messages), "telemetry": json.dumps(telemetry.items)}
     state = backup_account.get_container_client("snapkeep-state")
     async for blob in state.list_blobs():
         content = await (await state.download_blob(blob.name)).readall()
@@ -68,6 +87,14 @@ async def test_no_secret_is_in_any_artefact_of_a_run(
     assert "is not the backup of that version" in artefacts["messages"]
     assert any(name.startswith("reports/reconcile-") for name in artefacts)
     assert "Executed sync (failed" in app.log
+    assert {attributes["function"] for name, _, attributes in telemetry.metrics() if name == "snapkeep.runs"} == {
+        *("protect", "backup", "reconcile", "sync")
+    }
+    spans = {span["data"]["baseData"]["name"] for span in telemetry.spans()}
+    assert spans >= {"protect", "backup", "copy", "settle run", "reconcile", "reconcile container", "sync", "azcopy"}
+    line = re.search(rf"protect {pair.name}: 3 scanned.*", app.log)
+    assert line is not None
+    assert re.search(rf"\[function=protect invocation=\S+ container={pair.name}\]", line[0])
     secrets = secrets_of(stack) | {app.function_key, app.master_key}
     assert len(secrets) == 4
     assert leaks(artefacts, secrets) == []

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 from azure.storage.blob.aio import ContainerClient
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -24,6 +21,7 @@ from shared.services import Services
 from shared.telemetry import Telemetry
 from shared.tracing import within
 from tests.conftest import OpenServices, Ready
+from tests.ingestion import QUIET, ingestion
 from tests.protection import backup_name
 from tests.queue_reader import QueueReader
 
@@ -108,65 +106,33 @@ async def test_what_fails_is_asked_for_again_in_the_same_trace_and_with_spans_of
     assert (untraced["attempt"], untraced["schema"], "traceparent" in untraced) == (3, 1, False)
 
 
-@pytest.fixture
-async def ingestion() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
-    """An endpoint that takes telemetry as Application Insights does, and what it was sent."""
-    taken: list[dict[str, Any]] = []
-
-    async def track(request: web.Request) -> web.Response:
-        body = await request.read()
-        text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-        items = json.loads(text)
-        taken.extend(items)
-        return web.json_response({"itemsReceived": len(items), "itemsAccepted": len(items), "errors": []})
-
-    app = web.Application()
-    app.router.add_post("/v2.1/track", track)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}", taken
-    await runner.cleanup()
-
-
 async def test_the_exporter_sends_metrics_and_spans_and_no_secret(
-    ingestion: tuple[str, list[dict[str, Any]]],
     open_services: OpenServices,
     container: ContainerClient,
     stack: Ready,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for of_the_exporter in ("STATSBEAT_DISABLED_ALL", "CONTROLPLANE_DISABLED", "SDKSTATS_DISABLED"):
-        monkeypatch.setenv(f"APPLICATIONINSIGHTS_{of_the_exporter}", "true")
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # it keeps there what it could not send
-    endpoint, taken = ingestion
-    key = "0a1b2c3d-0000-4000-8000-00000000000a"
-    services = open_services(
-        APPLICATIONINSIGHTS_CONNECTION_STRING=f"InstrumentationKey={key};IngestionEndpoint={endpoint};"
-    )
     await container.upload_blob(SECRET_NAME, b"x")
-    telemetry = Telemetry.of(services.settings)
-    try:
-        await telemetry.observed(services, "protect", protected(services, container))
-    finally:
-        await asyncio.to_thread(telemetry.close)
+    async with ingestion() as taken:
+        services = open_services(APPLICATIONINSIGHTS_CONNECTION_STRING=taken.connection_string)
+        telemetry = Telemetry.of(services.settings)
+        try:
+            await telemetry.observed(services, "protect", protected(services, container))
+        finally:
+            await asyncio.to_thread(telemetry.close)
 
-    metrics = {
-        point["name"]: (point["value"], item["data"]["baseData"]["properties"])
-        for item in taken
-        if item["data"]["baseType"] == "MetricData"
-        for point in item["data"]["baseData"]["metrics"]
-    }
-    assert metrics["snapkeep.runs"] == (1, {"function": "protect", "outcome": "complete"})
-    assert metrics["snapkeep.requests"] == (1, {"function": "protect", "container": container.container_name})
-    assert metrics["snapkeep.queue.age"][1]["queue"] in {"requests", "poison"}
-    (span,) = [item for item in taken if item["data"]["baseType"] == "RemoteDependencyData"]
+    found = {name: (value, attributes) for name, value, attributes in taken.metrics()}
+    assert found["snapkeep.runs"] == (1, {"function": "protect", "outcome": "complete"})
+    assert found["snapkeep.requests"] == (1, {"function": "protect", "container": container.container_name})
+    assert found["snapkeep.queue.age"][1]["queue"] in {"requests", "poison"}
+    (span,) = taken.spans()
     assert span["data"]["baseData"]["name"] == "protect"
     assert span["tags"]["ai.operation.id"] == INVOKED[3:35]
-    assert {item["tags"]["ai.cloud.role"] for item in taken} == {"snapkeep"}
-    sent = json.dumps(taken)
+    assert {item["tags"]["ai.cloud.role"] for item in taken.items} == {"snapkeep"}
+    sent = json.dumps(taken.items)
     secrets = [part.partition("=")[2] for part in stack["source"].split(";") if part.startswith("AccountKey=")]
     assert [secret for secret in [*secrets, "sig=", SECRET_NAME, "layoffs"] if secret in sent] == []

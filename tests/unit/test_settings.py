@@ -491,13 +491,16 @@ class TestApplicationInsights:
         assert self.load(" ").application_insights is None
 
     def test_it_is_handed_on_as_the_exporter_reads_it(self) -> None:
-        given = f"InstrumentationKey={self.KEY};IngestionEndpoint=https://x.in.applicationinsights.azure.com/;"
+        given = f"InstrumentationKey={self.KEY};IngestionEndpoint=https://x.in.applicationinsights.azure.com/"
         expected = (
             f"instrumentationkey={self.KEY.lower()};ingestionendpoint=https://x.in.applicationinsights.azure.com/"
         )
         assert self.load(given).application_insights == expected
 
-    @pytest.mark.parametrize("value", ["x", "InstrumentationKey=x", f"Key={KEY}", f"InstrumentationKey={KEY};A=b=c"])
+    @pytest.mark.parametrize(
+        "value",
+        ["x", "InstrumentationKey=x", f"Key={KEY}", f"InstrumentationKey={KEY};A=b=c", f"InstrumentationKey={KEY};"],
+    )
     def test_a_wrong_one_stops_the_app_and_is_not_repeated(self, value: str) -> None:
         with pytest.raises(SettingsError, match="APPLICATIONINSIGHTS_CONNECTION_STRING: expects Instr") as refused:
             self.load(value)
