@@ -24,7 +24,7 @@ from shared.errors import LeaseUnavailable, SnapkeepError, SyncFailed
 from shared.operations.mirroring import Mirroring
 from shared.services import Services
 from shared.settings import SyncPair
-from shared.tracing import span
+from shared.tracing import note, span
 
 LATEST = "reports/sync-latest.json"
 REPORT_SECONDS = 30.0
@@ -52,6 +52,8 @@ async def sync(services: Services) -> SyncReport:
         try:
             with span("sync", pairs=len(services.settings.sync_containers)):
                 await run.mirror_all(lease)
+                good = all(pair.outcome is PairOutcome.SUCCEEDED for pair in run.reports)
+                note(outcome="succeeded" if good else "failed")
         finally:
             report = await _written(services, run, started_at)
     if report.failure is not None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import azure.functions as func
 import pytest
 from azure.storage.blob.aio import ContainerClient
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanContext, get_current_span
 
 from shared import tracing
 from shared.operations.protect import Protected, protect
+from shared.runtime import NO_CONTEXT, SnapkeepApp
 from shared.services import Services
 from shared.telemetry import Telemetry
 from shared.tracing import within
@@ -104,6 +110,28 @@ async def test_what_fails_is_asked_for_again_in_the_same_trace_and_with_spans_of
     assert (failed.attributes or {})["snapkeep.outcome"] == "incomplete"
     assert (again["attempt"], again["schema"], again["traceparent"][36:52]) == (2, 2, f"{failed.context.span_id:016x}")
     assert (untraced["attempt"], untraced["schema"], "traceparent" in untraced) == (3, 1, False)
+
+
+@pytest.mark.parametrize("given", [INVOKED, None])
+async def test_a_function_works_within_the_platforms_trace_and_its_lines_tell_the_invocation(
+    environment: dict[str, str], given: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    seen: list[SpanContext] = []
+
+    async def work(_services: Services) -> Protected:
+        seen.append(get_current_span().get_span_context())
+        logging.getLogger("shared.operations.protect").warning("done")
+        return Protected(container="raw", complete=True)
+
+    trace = SimpleNamespace(trace_parent=given) if given else None
+    context = cast("func.Context", SimpleNamespace(invocation_id="6f1c", trace_context=trace))
+    await SnapkeepApp().run("protect", work, context)
+    await SnapkeepApp().run("protect", work, NO_CONTEXT)
+
+    assert [found.trace_id for found in seen] == [int(INVOKED[3:35], 16) if given else 0, 0]
+    assert caplog.messages == ["done [function=protect invocation=6f1c]", "done [function=protect]"]
 
 
 async def test_the_exporter_sends_metrics_and_spans_and_no_secret(
