@@ -2,72 +2,62 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from local.datafactory.expressions import ExpressionError, Names, Template, check, parse
+from local.datafactory.copy_activity import read_copy
+from local.datafactory.expressions import Names
 from local.datafactory.fields import DefinitionError, Fields
 from local.datafactory.model import (
     Activity,
     AssignVariable,
+    CallFunction,
     Condition,
-    Copy,
-    DatasetReference,
     Dependency,
+    Fail,
     ForEach,
-    Parameter,
-    Policy,
+    IfCondition,
+    Until,
 )
+from local.datafactory.reading import read_policy, read_template, read_timeout
 
 # Limits of the service: learn.microsoft.com/azure/data-factory/control-flow-for-each-activity
 _DEFAULT_BATCH_COUNT, _MAX_BATCH_COUNT = 20, 50
-_TIMEOUT = re.compile(r"(?:(\d+)\.)?(\d\d):(\d\d):(\d\d)")
 
 
-def read_parameters(fields: Fields, types: Iterable[str]) -> dict[str, Parameter]:
-    """The `parameters` of a pipeline or dataset."""
-    parameters: dict[str, Parameter] = {}
-    for name, value in fields.optional("parameters", dict, {}).items():
-        with Fields(value, f"{fields.where}.parameters.{name}") as parameter:
-            required = not parameter.has("defaultValue")
-            parameters[name] = Parameter(
-                type=parameter.only("type", *types),
-                required=required,
-                default=None if required else parameter.raw("defaultValue"),
-            )
-    return parameters
-
-
-def read_template(fields: Fields, name: str, names: Names) -> Template:
-    """A string property, plain or as `{"value": ..., "type": "Expression"}`."""
-    value = fields.raw(name)
-    where = f"{fields.where}.{name}"
-    if isinstance(value, dict):
-        with Fields(value, where) as expression:
-            expression.only("type", "Expression")
-            value = expression.required("value", str)
-    if not isinstance(value, str):
-        raise DefinitionError(f"{where} must be text or an expression")
-    try:
-        template = parse(value)
-        check(template, names)
-    except ExpressionError as error:
-        raise DefinitionError(f"{where}: {error}") from error
-    return template
-
-
-def read_activities(fields: Fields, names: Names, arrays: frozenset[str]) -> tuple[Activity, ...]:
-    """The `activities` of a pipeline or loop. `arrays` are the variables that can be appended to."""
-    listed = fields.required("activities", list)
+def read_activities(
+    fields: Fields, names: Names, arrays: frozenset[str], listed_as: str = "activities"
+) -> tuple[Activity, ...]:
+    """The activities of a pipeline, a loop or a branch. `arrays` are the variables that can be appended to."""
+    listed = fields.required(listed_as, list)
+    earlier = _earlier(listed)
     activities = tuple(
-        _activity(Fields(value, f"{fields.where}.activities[{index}]"), names, arrays)
+        _activity(Fields(value, f"{fields.where}.{listed_as}[{index}]"), names, arrays, earlier)
         for index, value in enumerate(listed)
     )
     _check_order(activities, fields.where)
     return activities
+
+
+def _earlier(listed: list[Any]) -> Mapping[str, frozenset[str]]:
+    """The activities that each waits for, directly or not: those whose outputs it may name."""
+    direct = {
+        value["name"]: [str(arrow.get("activity")) for arrow in value.get("dependsOn", []) if isinstance(arrow, dict)]
+        for value in listed
+        if isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("dependsOn", []), list)
+    }
+
+    def before(name: str, seen: frozenset[str]) -> frozenset[str]:
+        for parent in direct.get(name, []):
+            if parent not in seen:
+                seen = before(parent, seen | {parent})
+        return seen
+
+    return {name: before(name, frozenset()) for name in direct}
 
 
 def _check_order(activities: tuple[Activity, ...], where: str) -> None:
@@ -82,19 +72,31 @@ def _check_order(activities: tuple[Activity, ...], where: str) -> None:
         raise DefinitionError(f"{where}: the activities wait for each other in a circle") from error
 
 
-def _activity(fields: Fields, names: Names, arrays: frozenset[str]) -> Activity:
+def _activity(fields: Fields, names: Names, arrays: frozenset[str], earlier: Mapping[str, frozenset[str]]) -> Activity:
     with fields:
         name = fields.required("name", str)
-        kind = fields.only("type", "Copy", "ForEach", "AppendVariable", "SetVariable")
+        kind = fields.only(
+            *("type", "Copy", "ForEach", "Until", "IfCondition", "AppendVariable", "SetVariable", "Fail"),
+            "AzureFunctionActivity",
+        )
         fields.where = f"{fields.where} ({name})"
         fields.ignore("description")
         fields.only("userProperties", [], default=[])
         depends_on = _dependencies(fields)
+        names = replace(names, activities=names.activities | earlier[name])
         match kind:
             case "Copy":
-                return _copy(fields, name, depends_on, names)
+                return read_copy(fields, name, depends_on, names)
+            case "AzureFunctionActivity":
+                return _call_function(fields, name, depends_on, names)
             case "ForEach":
                 return _for_each(fields, name, depends_on, names, arrays)
+            case "Until":
+                return _until(fields, name, depends_on, names, arrays)
+            case "IfCondition":
+                return _if_condition(fields, name, depends_on, names, arrays)
+            case "Fail":
+                return _fail(fields, name, depends_on, names)
             case _:
                 return _assign_variable(fields, name, depends_on, names, arrays, append=kind == "AppendVariable")
 
@@ -113,19 +115,70 @@ def _dependencies(fields: Fields) -> tuple[Dependency, ...]:
 def _for_each(
     fields: Fields, name: str, depends_on: tuple[Dependency, ...], names: Names, arrays: frozenset[str]
 ) -> ForEach:
-    if names.in_loop:
-        raise DefinitionError(f"{fields.where}: Data Factory does not allow ForEach inside ForEach")
+    _refuse_nesting(fields, "ForEach", names)
     with fields.nested("typeProperties") as settings:
         items = read_template(settings, "items", names)
         sequential = settings.optional("isSequential", bool, False)
         batch_count = settings.optional("batchCount", int, _DEFAULT_BATCH_COUNT)
         if not 1 <= batch_count <= _MAX_BATCH_COUNT:
             raise DefinitionError(f"{settings.where}: batchCount must be 1 to {_MAX_BATCH_COUNT}")
-        activities = read_activities(settings, replace(names, in_loop=True), arrays)
+        activities = read_activities(settings, replace(names, in_loop=True, nested_in="ForEach"), arrays)
     sets_variable = any(isinstance(inner, AssignVariable) and not inner.append for inner in activities)
     if sets_variable and not sequential:
         raise DefinitionError(f"{fields.where}: Data Factory does not allow SetVariable in a parallel ForEach")
     return ForEach(name, depends_on, items, 1 if sequential else batch_count, activities)
+
+
+def _until(
+    fields: Fields, name: str, depends_on: tuple[Dependency, ...], names: Names, arrays: frozenset[str]
+) -> Until:
+    _refuse_nesting(fields, "Until", names)
+    with fields.nested("typeProperties") as settings:
+        condition = read_template(settings, "expression", names)
+        timeout_seconds = read_timeout(settings)
+        activities = read_activities(settings, replace(names, nested_in="Until"), arrays)
+    return Until(name, depends_on, condition, timeout_seconds, activities)
+
+
+def _if_condition(
+    fields: Fields, name: str, depends_on: tuple[Dependency, ...], names: Names, arrays: frozenset[str]
+) -> IfCondition:
+    _refuse_nesting(fields, "IfCondition", names, inside=("IfCondition",))
+    inner = replace(names, nested_in="IfCondition")
+    with fields.nested("typeProperties") as settings:
+        condition = read_template(settings, "expression", names)
+        branches = [
+            read_activities(settings, inner, arrays, branch) if settings.has(branch) else ()
+            for branch in ("ifTrueActivities", "ifFalseActivities")
+        ]
+    return IfCondition(name, depends_on, condition, *branches)
+
+
+def _refuse_nesting(
+    fields: Fields, kind: str, names: Names, inside: tuple[str, ...] = ("ForEach", "Until", "IfCondition")
+) -> None:
+    """The service's own rule: learn.microsoft.com/azure/data-factory/concepts-nested-activities."""
+    if names.nested_in in inside:
+        raise DefinitionError(f"{fields.where}: Data Factory does not allow {kind} inside {names.nested_in}")
+
+
+def _fail(fields: Fields, name: str, depends_on: tuple[Dependency, ...], names: Names) -> Fail:
+    with fields.nested("typeProperties") as settings:
+        message = read_template(settings, "message", names)
+        return Fail(name, depends_on, message, read_template(settings, "errorCode", names))
+
+
+def _call_function(fields: Fields, name: str, depends_on: tuple[Dependency, ...], names: Names) -> CallFunction:
+    policy = read_policy(fields)
+    with fields.nested("linkedServiceName") as reference:
+        reference.only("type", "LinkedServiceReference")
+        linked_service = reference.required("referenceName", str)
+    with fields.nested("typeProperties") as settings:
+        function = settings.required("functionName", str)
+        method = settings.only("method", "GET", "POST")
+        headers = settings.optional("headers", dict, {})
+        body = read_template(settings, "body", names) if method == "POST" else None
+    return CallFunction(name, depends_on, policy, linked_service, function, method, headers, body)
 
 
 def _assign_variable(
@@ -144,72 +197,6 @@ def _assign_variable(
             raise DefinitionError(f"{settings.where}: the pipeline has no variable {variable}")
         if append and variable not in arrays:
             raise DefinitionError(f"{settings.where}: {variable} is not an array")
+        if not append and value.names_variable(variable):
+            raise DefinitionError(f"{settings.where}: Data Factory does not allow {variable} in its own new value")
     return AssignVariable(name, depends_on, variable, value, append)
-
-
-def _copy(fields: Fields, name: str, depends_on: tuple[Dependency, ...], names: Names) -> Copy:
-    policy = _policy(fields)
-    source, sink = _reference(fields, "inputs", names), _reference(fields, "outputs", names)
-    with fields.nested("typeProperties") as settings:
-        _read_source(settings)
-        block_size_bytes = _read_sink(settings)
-        preserve = settings.only("preserve", [], ["Attributes"], default=[])
-        # Without it Data Factory does not notice that the source changed while it was read.
-        settings.only("validateDataConsistency", True)
-        settings.only("enableStaging", False, default=False)
-        if not 2 <= settings.required("dataIntegrationUnits", int) <= 256:
-            raise DefinitionError(f"{settings.where}: dataIntegrationUnits must be 2 to 256")
-        with settings.nested("skipErrorFile") as skip:
-            # Data Factory's default is true, so it must be said.
-            skip_missing = skip.required("fileMissing", bool)
-            skip.only("dataInconsistency", False, default=False)
-    return Copy(name, depends_on, policy, source, sink, preserve != [], skip_missing, block_size_bytes)
-
-
-def _read_source(settings: Fields) -> None:
-    with settings.nested("source") as source:
-        source.only("type", "BinarySource")
-        with source.nested("storeSettings") as store:
-            store.only("type", "AzureBlobStorageReadSettings")
-            store.only("recursive", False, True, default=True)
-            # A backup must never delete what it protects.
-            store.only("deleteFilesAfterCompletion", False, default=False)
-
-
-def _read_sink(settings: Fields) -> int:
-    with settings.nested("sink") as sink:
-        sink.only("type", "BinarySink")
-        with sink.nested("storeSettings") as store:
-            store.only("type", "AzureBlobStorageWriteSettings")
-            # Consistency is checked with this behaviour alone:
-            # learn.microsoft.com/azure/data-factory/copy-activity-data-consistency
-            store.only("copyBehavior", "PreserveHierarchy")
-            return store.optional("blockSizeInMB", int, 4) * 1024 * 1024
-
-
-def _reference(fields: Fields, name: str, names: Names) -> DatasetReference:
-    listed: list[Any] = fields.required(name, list)
-    if len(listed) != 1:
-        raise DefinitionError(f"{fields.where}: {name} must hold exactly one dataset")
-    with Fields(listed[0], f"{fields.where}.{name}[0]") as reference:
-        reference.only("type", "DatasetReference")
-        dataset = reference.required("referenceName", str)
-        given: Mapping[str, Any] = reference.optional("parameters", dict, {})
-    with Fields(given, f"{reference.where}.parameters") as parameters:
-        return DatasetReference(dataset, {key: read_template(parameters, key, names) for key in given})
-
-
-def _policy(fields: Fields) -> Policy:
-    with fields.nested("policy") as policy:
-        timeout = policy.required("timeout", str)
-        retries = policy.optional("retry", int, 0)
-        interval = policy.optional("retryIntervalInSeconds", int, 30)
-        policy.only("secureInput", False, True, default=False)
-        policy.only("secureOutput", False, True, default=False)
-        match = _TIMEOUT.fullmatch(timeout)
-        if match is None:
-            raise DefinitionError(f"{policy.where}: timeout must look like 0.12:00:00, not {timeout}")
-        if not 30 <= interval <= 86400:
-            raise DefinitionError(f"{policy.where}: retryIntervalInSeconds must be 30 to 86400")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return Policy(((days * 24 + hours) * 60 + minutes) * 60.0 + seconds, retries, float(interval))

@@ -1,6 +1,6 @@
 """Loads a folder of Data Factory definitions (its own git format); refuses what the stand-in does not know.
 
-`pipeline/*.json`, `dataset/*.json`, `linkedService/*.json`; activities are read in `activities`.
+`pipeline/*.json`, `dataset/*.json`, `linkedService/*.json`, `credential/*.json`; activities are read in `activities`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.datafactory.activities import read_activities, read_parameters, read_template
+from local.datafactory.activities import read_activities
 from local.datafactory.expressions import Names
 from local.datafactory.fields import DefinitionError, Fields
-from local.datafactory.model import BlobDataset, Copy, Factory, ForEach, Parameter, Pipeline
+from local.datafactory.model import (
+    FUNCTION_APP,
+    KEY_VAULT,
+    STORAGE,
+    BlobDataset,
+    CallFunction,
+    Copy,
+    Factory,
+    Parameter,
+    Pipeline,
+    all_activities,
+)
+from local.datafactory.reading import read_parameters, read_template
 
 _VARIABLE_TYPES: Mapping[str, type] = {"String": str, "Bool": bool, "Array": list}
 _PARAMETER_TYPES: Mapping[str, type] = {
@@ -26,7 +38,12 @@ _PARAMETER_TYPES: Mapping[str, type] = {
 
 def load(folder: Path) -> Factory:
     """Reads every definition below `folder`. Raises DefinitionError naming the file and the property."""
-    linked_services = frozenset(_linked_service(path) for path in _files(folder, "linkedService"))
+    credentials = frozenset(_credential(path) for path in _files(folder, "credential"))
+    read = [_linked_service(path, credentials) for path in _files(folder, "linkedService")]
+    linked_services = {name: kind for name, kind, _ in read}
+    for name, _, vault in read:
+        if vault is not None and linked_services.get(vault) != KEY_VAULT:
+            raise DefinitionError(f"linked service {name}: no key vault {vault}")
     datasets = {dataset.name: dataset for dataset in map(_dataset, _files(folder, "dataset"))}
     pipelines = {pipeline.name: pipeline for pipeline in map(_pipeline, _files(folder, "pipeline"))}
     if not pipelines:
@@ -61,16 +78,60 @@ def _named(path: Path, document: Fields) -> str:
     return name
 
 
-def _linked_service(path: Path) -> str:
+def _credential(path: Path) -> str:
     with Fields.of_file(path) as document:
         name = _named(path, document)
         with document.nested("properties") as properties:
             properties.ignore("description", "annotations")
-            properties.only("type", "AzureBlobStorage")
+            properties.only("type", "ManagedIdentity")
             with properties.nested("typeProperties") as settings:
-                settings.required("serviceEndpoint", str)
-                settings.only("accountKind", "StorageV2", "BlockBlobStorage")
+                settings.required("resourceId", str)
     return name
+
+
+def _linked_service(path: Path, credentials: frozenset[str]) -> tuple[str, str, str | None]:
+    """Its name, its type, and the key vault that it needs."""
+    vault = None
+    with Fields.of_file(path) as document:
+        name = _named(path, document)
+        with document.nested("properties") as properties:
+            properties.ignore("description", "annotations")
+            kind = properties.only("type", STORAGE, FUNCTION_APP, KEY_VAULT)
+            with properties.nested("typeProperties") as settings:
+                _read_identity(settings, credentials)
+                match kind:
+                    case "AzureFunction":
+                        vault = _read_function_app(settings)
+                    case "AzureKeyVault":
+                        settings.required("baseUrl", str)
+                    case _:
+                        settings.required("serviceEndpoint", str)
+                        settings.only("accountKind", "StorageV2", "BlockBlobStorage")
+    return name, str(kind), vault
+
+
+def _read_identity(settings: Fields, credentials: frozenset[str]) -> None:
+    if not settings.has("credential"):
+        return
+    with settings.nested("credential") as reference:
+        reference.only("type", "CredentialReference")
+        credential = reference.required("referenceName", str)
+        if credential not in credentials:
+            raise DefinitionError(f"{reference.where}: no credential {credential}")
+
+
+def _read_function_app(settings: Fields) -> str:
+    settings.required("functionAppUrl", str)
+    if settings.has("authentication"):
+        settings.only("authentication", "MSI")
+        settings.required("resourceId", str)
+    with settings.nested("functionKey") as key:
+        # A key that stands in the definition itself would be in the repository.
+        key.only("type", "AzureKeyVaultSecret")
+        key.required("secretName", str)
+        with key.nested("store") as store:
+            store.only("type", "LinkedServiceReference")
+            return store.required("referenceName", str)
 
 
 def _dataset(path: Path) -> BlobDataset:
@@ -100,7 +161,9 @@ def _pipeline(path: Path) -> Pipeline:
             parameters = read_parameters(properties, _PARAMETER_TYPES)
             variables = _variables(properties)
             names = Names(parameters=frozenset(parameters), variables=frozenset(variables))
-            activities = read_activities(properties, names, frozenset(n for n, v in variables.items() if v == []))
+            activities = read_activities(
+                properties, names, frozenset(n for n, v in variables.items() if isinstance(v, list))
+            )
     return Pipeline(name, parameters, variables, activities, body)
 
 
@@ -109,8 +172,8 @@ def _variables(properties: Fields) -> dict[str, Any]:
     declared = properties.optional("variables", dict, {})
     for name, value in declared.items():
         with Fields(value, f"{properties.where}.variables.{name}") as variable:
-            type_name = variable.only("type", *_VARIABLE_TYPES)
-        variables[name] = _VARIABLE_TYPES[type_name]()
+            kind = _VARIABLE_TYPES[variable.only("type", *_VARIABLE_TYPES)]
+            variables[name] = variable.optional("defaultValue", kind, kind())
     return variables
 
 
@@ -119,10 +182,16 @@ def _check_references(factory: Factory) -> None:
         if dataset.linked_service not in factory.linked_services:
             raise DefinitionError(f"dataset {dataset.name}: no linked service {dataset.linked_service}")
     for pipeline in factory.pipelines.values():
-        for activity in pipeline.activities:
-            for copy in activity.activities if isinstance(activity, ForEach) else (activity,):
-                if isinstance(copy, Copy):
-                    _check_copy(factory, pipeline, copy)
+        for activity in all_activities(pipeline.activities):
+            if isinstance(activity, Copy):
+                _check_copy(factory, pipeline, activity)
+            if (
+                isinstance(activity, CallFunction)
+                and factory.linked_services.get(activity.linked_service) != FUNCTION_APP
+            ):
+                raise DefinitionError(
+                    f"pipeline {pipeline.name}, activity {activity.name}: no Functions app {activity.linked_service}"
+                )
 
 
 def _check_copy(factory: Factory, pipeline: Pipeline, copy: Copy) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from local.datafactory.calling import CallError, FunctionApp, call_function
 from local.datafactory.controls import Controls
 from local.datafactory.copying import BlobPath, CopyError, CopyResult, copy_blob
 from local.datafactory.definitions import arguments
@@ -16,10 +17,15 @@ from local.datafactory.model import (
     Activity,
     ActivityState,
     AssignVariable,
+    CallFunction,
     Copy,
     DatasetReference,
     Factory,
+    Fail,
     ForEach,
+    IfCondition,
+    Policy,
+    Until,
 )
 from local.datafactory.outcome import failed_activities, should_run
 from local.datafactory.runs import ActivityRun, Run, RunState, utc_now
@@ -33,8 +39,16 @@ _MAX_ITEMS = 100_000
 Output = Mapping[str, Any]
 
 
+_ONCE = Policy(timeout_seconds=0, retries=0, retry_interval_seconds=0)
+"""For activities that the service knows no policy for."""
+
+
 class ActivityError(Exception):
     """An activity failed for a reason of its own: bad input, or activities inside it that failed."""
+
+    def __init__(self, message: str, code: str = "2200") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class PipelineExecutor:
@@ -52,6 +66,8 @@ class PipelineExecutor:
         self._accounts = accounts
         self._controls = controls
         self._retry_interval_scale = retry_interval_scale
+        self.function_apps: dict[str, FunctionApp] = {}
+        """Where the Functions apps of the linked services are."""
 
     async def execute(self, run: Run) -> str | None:
         """Runs the pipeline to its end. Returns why it failed, or None."""
@@ -62,6 +78,7 @@ class PipelineExecutor:
 
     async def _activities(self, run: Run, activities: tuple[Activity, ...], scope: Scope) -> dict[str, str]:
         """Runs the activities of a pipeline or of a turn of a loop. Returns the errors that make it fail."""
+        scope = replace(scope, activities=dict(scope.activities))
         errors: dict[str, str] = {}
         ending: dict[str, asyncio.Task[ActivityState]] = {}
 
@@ -83,10 +100,10 @@ class PipelineExecutor:
 
     async def _attempts(self, run: Run, activity: Activity, scope: Scope) -> str | None:
         """Tries an activity as often as its policy says. Returns the last error, or None."""
-        retries = activity.policy.retries if isinstance(activity, Copy) else 0
-        for attempt in range(retries + 1):
-            if attempt and isinstance(activity, Copy):
-                await asyncio.sleep(activity.policy.retry_interval_seconds * self._retry_interval_scale)
+        policy = activity.policy if isinstance(activity, Copy | CallFunction) else _ONCE
+        for attempt in range(policy.retries + 1):
+            if attempt:
+                await asyncio.sleep(policy.retry_interval_seconds * self._retry_interval_scale)
             error = await self._attempt(run, activity, scope, attempt)
             if error is None:
                 return None
@@ -100,15 +117,18 @@ class PipelineExecutor:
         except asyncio.CancelledError:
             self._close(record, RunState.CANCELLED)
             raise
-        except (ActivityError, CopyError, ExpressionError, DefinitionError) as error:
+        except (ActivityError, CallError, CopyError, ExpressionError, DefinitionError) as error:
             record.error = {
-                "errorCode": "2200",
+                "errorCode": error.code if isinstance(error, ActivityError) else "2200",
                 "message": str(error),
                 "failureType": "UserError",
                 "target": activity.name,
             }
             self._close(record, RunState.FAILED)
             return str(error)
+        finally:
+            ended = {"output": record.output, "error": record.error}
+            scope.activities[activity.name] = ended  # type: ignore[index]  # `_activities` gave it a dict of its own
         self._close(record, RunState.SUCCEEDED)
         return None
 
@@ -120,6 +140,39 @@ class PipelineExecutor:
                 return _assign(run, activity, scope)
             case ForEach():
                 return await self._for_each(run, activity, scope)
+            case Until():
+                return await self._until(run, activity, scope)
+            case IfCondition():
+                return await self._branch(run, activity, scope)
+            case Fail():
+                raise ActivityError(str(evaluate(activity.message, scope)), str(evaluate(activity.error_code, scope)))
+            case CallFunction():
+                return await self._call(activity, scope, record)
+
+    async def _until(self, run: Run, loop: Until, scope: Scope) -> Output:
+        """Turns until the condition holds, whatever becomes of a turn's activities; the last turn decides."""
+        failures: Mapping[str, str] = {}
+        try:
+            async with asyncio.timeout(loop.timeout_seconds):
+                turns = 0
+                while turns == 0 or not _truth(evaluate(loop.condition, scope)):
+                    failures = await self._activities(run, loop.activities, scope)
+                    turns += 1
+        except TimeoutError:
+            raise ActivityError(f"the condition did not hold within {loop.timeout_seconds:.0f} s") from None
+        return _unless_failed(failures)
+
+    async def _branch(self, run: Run, branch: IfCondition, scope: Scope) -> Output:
+        chosen = branch.if_true if _truth(evaluate(branch.condition, scope)) else branch.if_false
+        return _unless_failed(await self._activities(run, chosen, scope))
+
+    async def _call(self, call: CallFunction, scope: Scope, record: ActivityRun) -> Output:
+        app = self.function_apps.get(call.linked_service)
+        if app is None:
+            raise ActivityError(f"the stand-in was not told where the Functions app {call.linked_service} is")
+        body = None if call.body is None else evaluate(call.body, scope)
+        record.input = {"functionName": call.function, "method": call.method, "body": body}
+        return await call_function(app, call, body)
 
     async def _for_each(self, run: Run, loop: ForEach, scope: Scope) -> Output:
         items = evaluate(loop.items, scope)
@@ -187,14 +240,28 @@ def _assign(run: Run, assignment: AssignVariable, scope: Scope) -> Output:
     return {}
 
 
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ActivityError(f"a condition must be true or false, not a value of type {type(value).__name__}")
+    return value
+
+
+def _unless_failed(failures: Mapping[str, str]) -> Output:
+    for name, error in failures.items():
+        raise ActivityError(
+            f"Activity failed because an inner activity failed; Inner activity name: {name}, Error: {error}"
+        )
+    return {}
+
+
 def _type_name(activity: Activity) -> str:
     match activity:
-        case Copy():
-            return "Copy"
-        case ForEach():
-            return "ForEach"
         case AssignVariable():
             return "AppendVariable" if activity.append else "SetVariable"
+        case CallFunction():
+            return "AzureFunctionActivity"
+        case _:
+            return type(activity).__name__
 
 
 def _copy_output(result: CopyResult) -> Output:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.datafactory.functions import FUNCTIONS, FunctionError, joined
+
 
 class ExpressionError(ValueError):
     """The expression is malformed, unknown here, or has no value."""
@@ -58,6 +60,21 @@ class Template:
     source: str
     node: Node
 
+    def names_variable(self, name: str) -> bool:
+        """Whether the value depends on this variable."""
+        return any(each == Call("variables", (Literal(name),)) for each in _nodes(self.node))
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
+    match node:
+        case Call(_, parts) | Interpolation(parts):
+            for part in parts:
+                yield from _nodes(part)
+        case Member(target, key):
+            yield from _nodes(target)
+            yield from _nodes(key)
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -66,18 +83,26 @@ class Scope:
     pipeline: Mapping[str, Any] | None = None
     variables: Mapping[str, Any] | None = None
     dataset: Mapping[str, Any] | None = None
+    activities: Mapping[str, Any] = field(default_factory=dict)
     item: Any = None
     in_loop: bool = False
 
 
 @dataclass(frozen=True)
 class Names:
-    """What an expression may name, known before anything runs."""
+    """What an expression may name, known before anything runs.
+
+    Attributes:
+        activities: those that have ended when it is evaluated.
+        nested_in: the type of the activity that holds the one where it stands; empty for none.
+    """
 
     parameters: frozenset[str] | None = None
     variables: frozenset[str] = field(default_factory=frozenset)
     dataset: frozenset[str] | None = None
+    activities: frozenset[str] = field(default_factory=frozenset)
     in_loop: bool = False
+    nested_in: str = ""
 
 
 _PIPELINE_MEMBERS = frozenset({"RunId", "Pipeline"})
@@ -235,7 +260,10 @@ def _check(node: Node, names: Names) -> None:
         case Call("variables", (Literal(name),)):
             if name not in names.variables:
                 raise ExpressionError(f"the pipeline has no variable {name!r}")
-        case Call("concat", arguments) if arguments:
+        case Call("activity", (Literal(name),)):
+            if name not in names.activities:
+                raise ExpressionError(f"no activity {name!r} has ended when this one begins")
+        case Call(function, arguments) if function in FUNCTIONS and len(arguments) in FUNCTIONS[function][1]:
             for argument in arguments:
                 _check(argument, names)
         case Call(function, arguments):
@@ -251,7 +279,7 @@ def evaluate(template: Template, scope: Scope) -> Any:
     """The template's value. Raises ExpressionError when a member does not exist or is of the wrong type."""
     try:
         return _evaluate(template.node, scope)
-    except ExpressionError as error:
+    except (ExpressionError, FunctionError) as error:
         raise ExpressionError(f"The expression {template.source!r} cannot be evaluated: {error}") from None
 
 
@@ -259,8 +287,10 @@ def _evaluate(node: Node, scope: Scope) -> Any:
     match node:
         case Literal(value):
             return value
-        case Interpolation(parts) | Call("concat", parts):
-            return "".join(_text(_evaluate(part, scope)) for part in parts)
+        case Interpolation(parts):
+            return joined([_evaluate(part, scope) for part in parts])
+        case Call(function, arguments) if function in FUNCTIONS:
+            return FUNCTIONS[function][0](*(_evaluate(argument, scope) for argument in arguments))
         case Member(target, key):
             return _member(_evaluate(target, scope), _evaluate(key, scope))
         case Call("pipeline", ()) if scope.pipeline is not None:
@@ -271,6 +301,8 @@ def _evaluate(node: Node, scope: Scope) -> Any:
             return scope.item
         case Call("variables", (name,)) if scope.variables is not None:
             return _member(scope.variables, _evaluate(name, scope))
+        case Call("activity", (name,)):
+            return _member(scope.activities, _evaluate(name, scope))
         case _:
             raise ExpressionError(f"{node.function}() has no value here")
 
@@ -283,12 +315,3 @@ def _member(target: Any, key: Any) -> Any:
     if isinstance(target, list) and isinstance(key, int) and 0 <= key < len(target):
         return target[key]
     raise ExpressionError(f"a value of type {type(target).__name__} has no member {key!r}")
-
-
-def _text(value: Any) -> str:
-    # How Data Factory writes true, null, objects and fractions is not needed here, and easy to get wrong.
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise ExpressionError(f"the stand-in joins only text and whole numbers, not {type(value).__name__}")

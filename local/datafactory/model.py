@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from local.datafactory.expressions import Template
+
+STORAGE, FUNCTION_APP, KEY_VAULT = "AzureBlobStorage", "AzureFunction", "AzureKeyVault"
+"""The types of linked services that the stand-in knows."""
 
 
 class ActivityState(StrEnum):
@@ -97,7 +100,71 @@ class ForEach:
     activities: tuple[Activity, ...]
 
 
-Activity = Copy | AssignVariable | ForEach
+@dataclass(frozen=True)
+class Until:
+    """A loop that ends when its condition holds after a turn."""
+
+    name: str
+    depends_on: tuple[Dependency, ...]
+    condition: Template
+    timeout_seconds: float
+    activities: tuple[Activity, ...]
+
+
+@dataclass(frozen=True)
+class IfCondition:
+    """One of two lists of activities."""
+
+    name: str
+    depends_on: tuple[Dependency, ...]
+    condition: Template
+    if_true: tuple[Activity, ...]
+    if_false: tuple[Activity, ...]
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Ends as failed, with a message of its own."""
+
+    name: str
+    depends_on: tuple[Dependency, ...]
+    message: Template
+    error_code: Template
+
+
+@dataclass(frozen=True)
+class CallFunction:
+    """One call of a Functions app."""
+
+    name: str
+    depends_on: tuple[Dependency, ...]
+    policy: Policy
+    linked_service: str
+    function: str
+    method: str
+    headers: Mapping[str, str]
+    body: Template | None
+
+
+Activity = Copy | AssignVariable | ForEach | Until | IfCondition | Fail | CallFunction
+
+
+def inner_activities(activity: Activity) -> tuple[Activity, ...]:
+    """The activities that a loop or branch holds itself."""
+    match activity:
+        case ForEach() | Until():
+            return activity.activities
+        case IfCondition():
+            return (*activity.if_true, *activity.if_false)
+        case _:
+            return ()
+
+
+def all_activities(activities: Iterable[Activity]) -> Iterator[Activity]:
+    """These and all within them."""
+    for activity in activities:
+        yield activity
+        yield from all_activities(inner_activities(activity))
 
 
 @dataclass(frozen=True)
@@ -128,4 +195,10 @@ class Factory:
 
     pipelines: Mapping[str, Pipeline]
     datasets: Mapping[str, BlobDataset]
-    linked_services: frozenset[str]
+    linked_services: Mapping[str, str]
+    """The type of each."""
+
+    @property
+    def storage_accounts(self) -> frozenset[str]:
+        """The linked services that are storage accounts."""
+        return frozenset(name for name, kind in self.linked_services.items() if kind == STORAGE)

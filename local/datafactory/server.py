@@ -16,6 +16,7 @@ from aiohttp import web
 from azure.storage.blob.aio import BlobServiceClient
 
 from local.datafactory import arm
+from local.datafactory.calling import FunctionApp
 from local.datafactory.controls import CONTROLS, Controls
 from local.datafactory.definitions import load
 from local.datafactory.execution import PipelineExecutor
@@ -55,8 +56,8 @@ class DataFactoryStandIn:
         page_size: int = 100,
     ) -> None:
         self._factory = load(definitions)
-        if set(connections) != self._factory.linked_services:
-            expected = ", ".join(sorted(self._factory.linked_services))
+        if set(connections) != self._factory.storage_accounts:
+            expected = ", ".join(sorted(self._factory.storage_accounts))
             raise DefinitionError(f"connections must hold one connection string for each of: {expected}")
         self._connections = connections
         self._retry_interval_scale = retry_interval_scale
@@ -84,10 +85,10 @@ class DataFactoryStandIn:
             name: BlobServiceClient.from_connection_string(text, retry_total=2, initial_backoff=1, increment_base=2)
             for name, text in self._connections.items()
         }
-        executor = PipelineExecutor(
+        self._executor = PipelineExecutor(
             self._factory, self._accounts, self.controls, retry_interval_scale=self._retry_interval_scale
         )
-        self._runs = Runs(executor, self.controls)
+        self._runs = Runs(self._executor, self.controls)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         try:
@@ -120,6 +121,7 @@ class DataFactoryStandIn:
             ("POST", f"{_FACTORY}/pipelineruns/{{run}}/queryActivityruns"): self._query_activities,
             ("GET", "/standin/runs"): self._show_runs,
             ("GET", "/standin/state"): self._show_state,
+            ("PUT", "/standin/function-apps/{name}"): self._put_function_app,
             ("POST", "/standin/{control}"): self._control,
         }
         for (method, path), handler in routes.items():
@@ -178,6 +180,18 @@ class DataFactoryStandIn:
 
     async def _show_state(self, _request: web.Request) -> web.Response:
         return web.json_response(self.controls.state())
+
+    async def _put_function_app(self, request: web.Request) -> web.Response:
+        """Where the Functions app of a linked service is: it starts after the stand-in, which it needs itself."""
+        given = await _json_body(request)
+        if not isinstance(given, dict) or set(given) != {"url", "key"}:
+            raise ArmError(400, "BadRequest", 'the body must be {"url": ..., "key": ...}')
+        self.find_function_app(request.match_info["name"], str(given["url"]), str(given["key"]))
+        return web.Response(status=204)
+
+    def find_function_app(self, linked_service: str, url: str, key: str) -> None:
+        """Tells where the Functions app of a linked service is, and its key."""
+        self._executor.function_apps[linked_service] = FunctionApp(url.rstrip("/"), key)
 
     async def _control(self, request: web.Request) -> web.Response:
         name = request.match_info["control"].replace("-", "_")

@@ -16,7 +16,12 @@ from local.datafactory.model import Parameter
 
 DEFINITIONS = Path(__file__).parents[2] / "infra" / "datafactory"
 SCHEMA = json.loads((Path(__file__).parents[1] / "schemas" / "datafactory.json").read_text(encoding="utf-8"))
-RESOURCE_TYPES = {"pipeline": "pipelines", "dataset": "datasets", "linkedService": "linkedservices"}
+RESOURCE_TYPES = {
+    "credential": "credentials",
+    "dataset": "datasets",
+    "linkedService": "linkedservices",
+    "pipeline": "pipelines",
+}
 SHIPPED = sorted(DEFINITIONS.glob("*/*.json"))
 
 Document = dict[str, Any]
@@ -67,11 +72,15 @@ def test_a_shipped_definition_fits_the_public_schema(path: Path) -> None:
 
 def test_all_kinds_of_definitions_are_shipped() -> None:
     assert [f"{path.parent.name}/{path.stem}" for path in SHIPPED] == [
+        "credential/factory_identity",
         "dataset/source_blob",
         "dataset/staged_blob",
         "linkedService/BackupStorage",
+        "linkedService/KeyVault",
+        "linkedService/SnapkeepApp",
         "linkedService/SourceStorage",
         "pipeline/backup_blobs",
+        "pipeline/ingest_and_protect",
     ]
 
 
@@ -187,6 +196,65 @@ def test_a_pipeline_with_something_unknown_is_refused(
         load(folder)
 
 
+def until(pipeline: Document) -> Document:
+    found: Document = pipeline["properties"]["activities"][1]
+    return found
+
+
+def turn(pipeline: Document, name: str) -> Document:
+    found: Document = next(each for each in until(pipeline)["typeProperties"]["activities"] if each["name"] == name)
+    return found
+
+
+def nested_loop(pipeline: Document) -> None:
+    inner = copy.deepcopy(until(pipeline)) | {"name": "Inner", "dependsOn": []}
+    until(pipeline)["typeProperties"]["activities"].append(inner)
+
+
+def nested_branch(pipeline: Document) -> None:
+    branch = turn(pipeline, "Some blobs failed")
+    inner = copy.deepcopy(branch) | {"name": "Inner", "dependsOn": []}
+    branch["typeProperties"]["ifTrueActivities"].append(inner)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (nested_loop, "does not allow Until inside Until"),
+        (nested_branch, "does not allow IfCondition inside IfCondition"),
+        (lambda p: until(p)["typeProperties"].pop("timeout"), "timeout is missing"),
+        (lambda p: until(p)["typeProperties"].update(expression="@variables('other')"), "no variable 'other'"),
+        (lambda p: turn(p, "Call protect")["typeProperties"].update(method="DELETE"), "method must be"),
+        (lambda p: turn(p, "Call protect")["typeProperties"].pop("body"), "body is missing"),
+        (lambda p: turn(p, "Call protect")["typeProperties"].update(query={}), "does not know query"),
+        (
+            lambda p: turn(p, "Call protect")["linkedServiceName"].update(referenceName="SourceStorage"),
+            "no Functions app SourceStorage",
+        ),
+        (
+            # Side by side, the one may begin before the other has ended: on the service its output is then missing.
+            lambda p: turn(p, "Keep continuation").update(dependsOn=[]),
+            "no activity 'Call protect' has ended",
+        ),
+        (
+            lambda p: turn(p, "Keep continuation")["typeProperties"].update(
+                value="@concat(variables('continuation'), 'x')"
+            ),
+            "does not allow continuation in its own new value",
+        ),
+        (lambda p: p["properties"]["variables"]["ended"].update(defaultValue="no"), "must be true or false"),
+    ],
+)
+def test_a_calling_pipeline_with_something_unknown_is_refused(
+    folder: Path, change: Callable[[Document], None], message: str
+) -> None:
+    pipeline = shipped("pipeline/ingest_and_protect")
+    change(pipeline)
+    (folder / "pipeline" / "ingest_and_protect.json").write_text(json.dumps(pipeline), encoding="utf-8")
+    with pytest.raises(DefinitionError, match=message):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -207,6 +275,22 @@ def test_a_pipeline_with_something_unknown_is_refused(
             "no linked service Other",
         ),
         ("linkedService/SourceStorage", lambda d: d["properties"].update(type="AzureBlobFS"), "type must be"),
+        (
+            "linkedService/SourceStorage",
+            lambda d: d["properties"]["typeProperties"]["credential"].update(referenceName="other"),
+            "no credential other",
+        ),
+        (
+            "linkedService/SnapkeepApp",
+            lambda d: d["properties"]["typeProperties"].update(functionKey={"type": "SecureString", "value": "x"}),
+            'type must be "AzureKeyVaultSecret"',
+        ),
+        (
+            "linkedService/SnapkeepApp",
+            lambda d: d["properties"]["typeProperties"]["functionKey"]["store"].update(referenceName="other"),
+            "no key vault other",
+        ),
+        ("credential/factory_identity", lambda d: d["properties"].update(type="ServicePrincipal"), "type must be"),
         (
             "linkedService/SourceStorage",
             lambda d: d["properties"]["typeProperties"].update(connectionString="x"),
