@@ -622,7 +622,10 @@ async def test_the_pipeline_can_be_read_back(factory: DataFactoryManagementClien
         "request_id",
         "blobs",
     }
-    assert [each.name async for each in factory.pipelines.list_by_factory(*FACTORY)] == ["backup_blobs"]
+    assert [each.name async for each in factory.pipelines.list_by_factory(*FACTORY)] == [
+        "backup_blobs",
+        "ingest_and_protect",
+    ]
 
 
 async def test_controls_are_reachable_from_another_process(
