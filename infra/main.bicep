@@ -398,6 +398,8 @@ module virtualNetwork 'modules/network.bicep' = if (private) {
     tags: tags
     networkName: names.network
     addresses: networkAddresses
+    appAddresses: cidrSubnet(networkAddresses, 26, 0)
+    endpointAddresses: cidrSubnet(networkAddresses, 26, 1)
     plan: plan
   }
 }
@@ -567,6 +569,12 @@ output SNAPKEEP_CONTAINERS_TO_LOCK string = lockImmutability && immutability != 
 
 @description('Vault into which the hook after deployment puts the function key; empty where nobody calls with it.')
 output SNAPKEEP_KEY_VAULT string = ingestion == 'none' ? '' : names.vault
+
+@description('Role for those who restore, on the protected account; empty where another tenant has it.')
+output SNAPKEEP_RESTORE_ROLE_ON_SOURCE string = sourceBySas ? '' : sourceRoles!.outputs.restoreRoleId
+
+@description('Role for those who restore, on the account of the backups; empty where another tenant has it.')
+output SNAPKEEP_RESTORE_ROLE_ON_BACKUP string = backupBySas ? '' : backupRoles!.outputs.restoreRoleId
 
 @description('Client id of the app\'s identity.')
 output SNAPKEEP_APP_CLIENT_ID string = identities.outputs.appClientId

@@ -55,4 +55,4 @@ resource policies 'Microsoft.Storage/storageAccounts/blobServices/containers/imm
 }]
 
 @description('The backup containers that have a policy.')
-output containerNames array = map(guarded, container => '${container}bak')
+output containerNames array = [for container in guarded: '${container}bak']

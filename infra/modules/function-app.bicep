@@ -152,7 +152,10 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       ftpsState: 'Disabled'
       http20Enabled: true
       vnetRouteAllEnabled: empty(subnetId) ? null : true
-      appSettings: map(items(allSettings), one => { name: one.key, value: string(one.value) })
+      appSettings: [for one in items(allSettings): {
+        name: one.key
+        value: string(one.value)
+      }]
     }
   }
 }

@@ -9,8 +9,14 @@ param tags object
 @description('Name of the network.')
 param networkName string
 
-@description('Its addresses: at least a /24.')
+@description('Its addresses.')
 param addresses string
+
+@description('Those of the app\'s subnet.')
+param appAddresses string
+
+@description('Those of the subnet of the private endpoints.')
+param endpointAddresses string
 
 @allowed([
   'flex'
@@ -51,7 +57,7 @@ resource virtualNetwork 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'app'
         properties: {
-          addressPrefix: cidrSubnet(addresses, 26, 0)
+          addressPrefix: appAddresses
           networkSecurityGroup: {
             id: appRules.id
           }
@@ -68,7 +74,7 @@ resource virtualNetwork 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'endpoints'
         properties: {
-          addressPrefix: cidrSubnet(addresses, 26, 1)
+          addressPrefix: endpointAddresses
           networkSecurityGroup: {
             id: endpointRules.id
           }
@@ -89,13 +95,23 @@ var zoneNames = {
   dataFactory: 'privatelink.datafactory.azure.net'
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in items(zoneNames): {
-  name: zone.value
+var zoneList = [
+  zoneNames.blob
+  zoneNames.queue
+  zoneNames.table
+  zoneNames.dfs
+  zoneNames.sites
+  zoneNames.vault
+  zoneNames.dataFactory
+]
+
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in zoneList: {
+  name: zone
   location: 'global'
   tags: tags
 }]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, index) in items(zoneNames): {
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, index) in zoneList: {
   parent: zones[index]
   name: networkName
   location: 'global'
@@ -112,4 +128,12 @@ output appSubnetId string = '${virtualNetwork.id}/subnets/app'
 output endpointSubnetId string = '${virtualNetwork.id}/subnets/endpoints'
 
 @description('Resource ids of the zones, by what they are for.')
-output zoneIds object = toObject(items(zoneNames), zone => zone.key, zone => resourceId('Microsoft.Network/privateDnsZones', zone.value))
+output zoneIds object = {
+  blob: resourceId('Microsoft.Network/privateDnsZones', zoneNames.blob)
+  queue: resourceId('Microsoft.Network/privateDnsZones', zoneNames.queue)
+  table: resourceId('Microsoft.Network/privateDnsZones', zoneNames.table)
+  dfs: resourceId('Microsoft.Network/privateDnsZones', zoneNames.dfs)
+  sites: resourceId('Microsoft.Network/privateDnsZones', zoneNames.sites)
+  vault: resourceId('Microsoft.Network/privateDnsZones', zoneNames.vault)
+  dataFactory: resourceId('Microsoft.Network/privateDnsZones', zoneNames.dataFactory)
+}

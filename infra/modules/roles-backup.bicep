@@ -199,7 +199,8 @@ resource mirrorRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (!
   }
 }
 
-var inMirrors = join(map(deleteInMirrors, container => '\'${container}\''), ', ')
+var quotedMirrors = [for container in deleteInMirrors: '\'${container}\'']
+var inMirrors = join(quotedMirrors, ', ')
 
 resource appOnMirrors 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deleteInMirrors)) {
   scope: account

@@ -1,0 +1,183 @@
+"""What is deployed fits together: every file parses, every name that one file uses of another is there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.containers import DRILL_PREFIX, POISON_SUFFIX, STAGING_CONTAINER, STATE_CONTAINER
+from tests.bicep import INFRA, BicepFile, body, files, local_names, members, module_file, properties, text
+
+ROOT = INFRA.parent
+ALL = pytest.mark.parametrize("file", files().values(), ids=lambda file: file.name)
+
+NAMESPACE = {
+    *("concat", "contains", "cidrSubnet", "empty", "environment"),
+    *("filter", "guid", "items", "join", "last"),
+    *("loadJsonContent", "loadTextContent", "map", "max", "replace"),
+    *("resourceGroup", "resourceId", "split", "string", "subscription"),
+    *("subscriptionResourceId", "tenant", "toLower", "toObject", "trim"),
+    *("union", "uniqueString"),
+}
+"""What Bicep itself defines, as far as it is used here."""
+
+
+@ALL
+def test_a_file_parses(file: BicepFile) -> None:
+    assert file.errors() == []
+
+
+@ALL
+def test_every_parameter_says_what_it_is_for(file: BicepFile) -> None:
+    silent = [name for name, each in file.of("param").items() if len(each.decorators.get("description", "")) < 8]
+    assert silent == []
+
+
+@ALL
+def test_every_name_that_is_used_is_declared_and_the_other_way_round(file: BicepFile) -> None:
+    declared = {each.name for each in file.declarations if each.kind != "output"}
+    used = file.identifiers()
+    assert used - declared - local_names(file) - NAMESPACE == set()
+    effects = set(file.of("resource")) | set(file.of("module"))
+    assert declared - used - effects == set(), "declared, and used nowhere"
+
+
+@ALL
+def test_every_module_gets_the_parameters_that_it_has(file: BicepFile) -> None:
+    problems = []
+    for module in file.of("module").values():
+        target = module_file(module, file)
+        if target is None:
+            problems.append(f"{module.name}: no file {module.target}")
+            continue
+        given = set(properties(properties(body(module.node))["params"]))
+        known = target.of("param")
+        problems += [f"{module.name}: {target.name} has no parameter {name}" for name in given - set(known)]
+        needed = {name for name, parameter in known.items() if not parameter.has_default}
+        problems += [f"{module.name}: {target.name} needs {name}" for name in needed - given]
+    assert problems == []
+
+
+@ALL
+def test_every_output_that_is_read_is_there_and_the_other_way_round(file: BicepFile) -> None:
+    modules = file.of("module")
+    read = members(file)
+    wrong = []
+    for name, output in read:
+        target = module_file(modules[name], file)
+        if target is None or output not in target.of("output"):
+            wrong.append(f"{name}.outputs.{output}")
+    assert wrong == []
+    unread = [
+        f"{name}.{output}"
+        for name, module in modules.items()
+        if (target := module_file(module, file))
+        for output in target.of("output")
+        if (name, output) not in read
+    ]
+    assert unread == []
+
+
+@ALL
+def test_an_output_of_a_module_that_may_be_absent_is_read_as_such(file: BicepFile) -> None:
+    """Bicep warns of a plain `.outputs` there: `!` says that the condition was thought of."""
+    for name, module in file.of("module").items():
+        plain = re.search(rf"\b{name}\.outputs\b", file.source)
+        assert not (module.conditional and plain), f"{name} has a condition"
+        assert not (not module.conditional and f"{name}!." in file.source), f"{name} has none"
+
+
+def test_every_module_is_deployed() -> None:
+    main = files()["main.bicep"]
+    used = {module_file(each, main) for each in main.of("module").values()}
+    assert {each.name for each in files().values() if each not in used} == {"main.bicep"}
+
+
+def test_every_file_that_is_loaded_is_there() -> None:
+    for file in files().values():
+        for path in re.findall(r"load\w+Content\('([^']+)'\)", file.source):
+            assert (file.path.parent / path).is_file(), f"{file.name}: {path}"
+
+
+def test_every_definition_of_data_factory_is_deployed() -> None:
+    loaded = set(
+        re.findall(r"loadJsonContent\('\.\./(datafactory/[^']+)'\)", files()["modules/data-factory.bicep"].source)
+    )
+    assert loaded == {path.relative_to(INFRA).as_posix() for path in INFRA.glob("datafactory/*/*.json")}
+
+
+def test_azd_can_give_every_parameter_from_its_environment() -> None:
+    def variable(name: str) -> str:
+        known = {"environmentName": "AZURE_ENV_NAME", "location": "AZURE_LOCATION"}
+        return known.get(name) or "DEPLOY_" + re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
+
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    settings = json.loads((INFRA / "settings.json").read_text())
+    expected: dict[str, object] = {
+        name: {"value": f"${{{variable(name)}}}"} for name in files()["main.bicep"].of("param")
+    }
+    expected["settings"] = {"value": {name: f"${{{name}}}" for name in settings}}
+    assert given == expected
+
+
+def test_a_parameter_with_a_choice_has_one_of_it_as_its_default() -> None:
+    for name, parameter in files()["main.bicep"].of("param").items():
+        if "allowed" in parameter.decorators and parameter.has_default:
+            choices = re.findall(r"'([^']*)'|\b(\d+)\b", parameter.decorators["allowed"])
+            assert text(parameter.value).strip("'") in {text or number for text, number in choices}, name
+
+
+def test_the_app_and_the_infrastructure_call_containers_and_queues_the_same() -> None:
+    source = {name: file.source for name, file in files().items()}
+    assert f"name: '{STATE_CONTAINER}'" in source["modules/storage-host.bicep"]
+    assert f"'${{queueName}}{POISON_SUFFIX}'" in source["modules/storage-host.bicep"]
+    assert f"name: '{STAGING_CONTAINER}'" in source["modules/backup-containers.bicep"]
+    assert f"name: '{STAGING_CONTAINER}'" in source["modules/roles-backup.bicep"]
+    assert f"/{STAGING_CONTAINER}/" in source["modules/alerts.bicep"]
+    assert f"/{DRILL_PREFIX}" in source["modules/alerts.bicep"]
+
+
+def test_no_lock_is_taken_without_being_asked_for_twice() -> None:
+    main = files()["main.bicep"].of("param")
+    assert text(main["immutability"].value) == "'none'"
+    assert text(main["lockImmutability"].value) == "false"
+    lock = text(files()["main.bicep"].of("output")["SNAPKEEP_CONTAINERS_TO_LOCK"].value)
+    assert lock.startswith("lockImmutability && immutability != 'none'")
+
+
+@pytest.mark.parametrize("name", ["storage-host", "storage-source", "storage-backup"])
+def test_no_account_takes_keys_or_anonymous_readers(name: str) -> None:
+    [account] = [
+        each
+        for each in files()[f"modules/{name}.bicep"].of("resource").values()
+        if each.target.startswith("Microsoft.Storage/storageAccounts@")
+    ]
+    given = {key: text(value) for key, value in properties(properties(body(account.node))["properties"]).items()}
+    expected = {"allowSharedKeyAccess": "false", "allowBlobPublicAccess": "false", "minimumTlsVersion": "'TLS1_2'"}
+    assert {key: given.get(key) for key in expected} == expected
+    assert given["publicNetworkAccess"] == "private ? 'Disabled' : 'Enabled'"
+
+
+def test_nothing_deletes_snapshots_or_backups_by_default() -> None:
+    main = files()["main.bicep"].of("param")
+    assert {text(main[name].value) for name in ("sourceSnapshotDays", "backupExpireAfterDays")} == {"0"}
+    source = files()["modules/storage-source.bicep"].source
+    assert "if (snapshotDays > 0)" in source
+    assert "max(30, snapshotDays)" in source
+
+
+def test_no_secret_is_read_or_written_by_a_template() -> None:
+    for file in files().values():
+        assert not re.search(r"\blist(Keys|AccountSas|ServiceSas|Secrets)\b|vaults/secrets|@secure", file.source), (
+            file.name
+        )
+
+
+def test_the_folder_that_is_deployed_holds_the_app_and_nothing_else() -> None:
+    ignored = (ROOT / ".funcignore").read_text().split()
+    for name in ("infra", "local", "tests", "bench", "docs", ".venv*", ".ci", ".git*", ".azure", "azure.yaml"):
+        assert name in ignored
+    for name in ("bin", "shared", "function_app.py", "host.json", "requirements.txt", "*"):
+        assert name not in ignored
+    assert Path(ROOT / "host.json").is_file()
