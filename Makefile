@@ -15,7 +15,7 @@ NODE_STAMP := local/node_modules/.installed-$(call hash,local/package.json local
 ARGS ?=
 RUNS ?= 3000
 
-.PHONY: help setup demo up bench test lint types unit integration e2e browser soak requirements clean
+.PHONY: help setup demo up bench test lint types unit integration e2e browser soak requirements audit sbom clean
 
 help:
 	@echo "make demo          protect real files on this machine, ruin them, and bring them back, byte by byte"
@@ -23,6 +23,8 @@ help:
 	@echo "make test          lint, types, unit, integration and end-to-end tests; each is a target of its own"
 	@echo "make soak          many more runs of the model that proves restores; RUNS=3000 of them, at random"
 	@echo "make bench         measure"
+	@echo "make audit         the templates by checkov, the packages by pip-audit, and whether they install on each Python"
+	@echo "make sbom          what is deployed, as CycloneDX: build/sbom.json"
 	@echo "make requirements  pin the dependencies of pyproject.toml anew; UPGRADE=1 takes the newest"
 	@echo "make clean         remove what setup installed; PYTHON=python3.12 then chooses another Python"
 
@@ -80,6 +82,27 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/uv pip compile --
 requirements: setup
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --extra dev --constraint requirements.txt --output-file tests/requirements.txt
+	$(foreach tool,checkov packages,$(subst pyproject.toml,tests/audit/$(tool).in,$(COMPILE)) \
+	  --output-file tests/audit/$(tool).txt;)
+
+# Tools with many packages of their own, each in an environment of its own. They take minutes, and pip-audit asks a
+# service for known weaknesses: so they are no part of `make test`.
+.venv-audit-%: tests/audit/%.txt | $(PYTHON_STAMP)
+	$(BIN)/uv venv --quiet --clear $@
+	$(BIN)/uv pip install --quiet --python $@ --require-hashes -r $<
+
+audit: .venv-audit-checkov .venv-audit-packages
+	for version in 3.11 3.12 3.13; do \
+	  $(BIN)/uv pip install --quiet --dry-run --require-hashes --only-binary :all: --python-version "$$version" \
+	    --python-platform x86_64-manylinux_2_28 --target build/none -r requirements.txt; done
+	.venv-audit-checkov/bin/checkov --directory infra --config-file infra/.checkov.yaml
+	.venv-audit-packages/bin/pip-audit --disable-pip --require-hashes -r requirements.txt
+
+sbom: .venv-audit-packages
+	@mkdir -p build
+	.venv-audit-packages/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible requirements.txt | \
+	  $(BIN)/python infra/sbom.py >build/sbom.json
+	@echo "build/sbom.json: $$(grep -c '"bom-ref"' build/sbom.json) components"
 
 clean:
-	rm -rf $(VENV) local/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-audit-* build bin local/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ from jsonschema import Draft202012Validator
 
 from infra.hooks import bring_azcopy
 from infra.hooks.bring_azcopy import NotBrought, bring
+from infra.sbom import with_azcopy
 from shared import __version__
 from shared.adapters.azcopy import Azcopy
 
@@ -296,3 +297,39 @@ def test_the_template_gives_the_hooks_what_they_read() -> None:
         for name in re.findall(r"\b(?:SNAPKEEP|AZURE)_[A-Z_]+\b", script.read_text())
     }
     assert {name for name in read if f"output {name} string" not in main} == set()
+
+
+def test_the_bill_of_materials_names_azcopy_with_its_hash() -> None:
+    bill = with_azcopy({"components": [{"name": "aiohttp"}]})
+    assert [each["name"] for each in bill["components"]] == ["aiohttp", "azcopy"]
+    [reference] = bill["components"][1]["externalReferences"]
+    assert reference["hashes"] == [{"alg": "SHA-256", "content": bring_azcopy.SHA256}]
+
+
+# The workflow
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_has_the_least_permissions_and_pins_what_it_uses(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert job["permissions"] == {"contents": "read"}
+        assert job["timeout-minutes"] <= 60
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+            assert "${{" not in step.get("run", ""), "what others write must not become part of a script"
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_the_workflow_runs_the_tests_on_every_python_that_is_supported() -> None:
+    assert [path.name for path in WORKFLOWS] == ["ci.yml"]
+    jobs = yaml.safe_load(WORKFLOWS[0].read_text())["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    for command in ("make test", "make audit", "make sbom", "az bicep build"):
+        assert any(command in each for each in commands), command
