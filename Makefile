@@ -96,7 +96,7 @@ audit: .venv-audit-checkov .venv-audit-packages
 	  $(BIN)/uv pip install --quiet --dry-run --require-hashes --only-binary :all: --python-version "$$version" \
 	    --python-platform x86_64-manylinux_2_28 --target build/none -r requirements.txt; done
 	.venv-audit-checkov/bin/checkov --directory infra --config-file infra/.checkov.yaml
-	.venv-audit-packages/bin/pip-audit --disable-pip --require-hashes -r requirements.txt
+	.venv-audit-packages/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
 
 sbom: .venv-audit-packages
 	@mkdir -p build

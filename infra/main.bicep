@@ -110,6 +110,13 @@ param backupExpireAfterDays int = 0
 // The app
 
 @allowed([
+  'Standard_LRS'
+  'Standard_ZRS'
+])
+@description('Redundancy of the app\'s own account, and of a new source account. A region without zones has Standard_LRS alone.')
+param hostRedundancy string = 'Standard_ZRS'
+
+@allowed([
   'flex'
   'premium'
 ])
@@ -234,7 +241,9 @@ var private = network == 'private'
 
 // An empty value stands for a setting that the environment of azd does not have.
 var given = toObject(filter(items(settings), one => !empty(one.value)), one => one.key, one => one.value)
-var chosen = union(loadJsonContent('settings.json'), given)
+// Data Factory reaches accounts with its identity, which another tenant's accounts do not know.
+var forced = sourceBySas || backupBySas ? { SNAPKEEP_ENGINE: 'server' } : {}
+var chosen = union(loadJsonContent('settings.json'), given, forced)
 var useFactory = chosen.SNAPKEEP_ENGINE != 'server'
 var deployFactory = useFactory || ingestion != 'none'
 var containers = map(filter(split(protectedContainers, ','), name => !empty(trim(name))), name => trim(name))
@@ -280,6 +289,7 @@ module hostStorage 'modules/storage-host.bicep' = {
     tags: tags
     accountName: names.hostAccount
     queueName: chosen.SNAPKEEP_BACKUP_QUEUE
+    redundancy: hostRedundancy
     private: private
   }
 }
@@ -293,6 +303,7 @@ module sourceStorage 'modules/storage-source.bicep' = if (createSource) {
     accountName: names.sourceAccount
     hierarchicalNamespace: dataLake
     snapshotDays: sourceSnapshotDays
+    redundancy: hostRedundancy
     private: private
   }
 }

@@ -124,6 +124,10 @@ var premiumSettings = {
   ENABLE_ORYX_BUILD: 'true'
 }
 var allSettings = flex ? settings : union(settings, premiumSettings)
+var settingList = [for one in items(allSettings): {
+  name: one.key
+  value: string(one.value)
+}]
 
 resource app 'Microsoft.Web/sites@2024-04-01' = {
   name: appName
@@ -145,17 +149,15 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: flex ? flexConfig : null
     siteConfig: {
-      alwaysOn: !flex
-      linuxFxVersion: flex ? null : 'PYTHON|${pythonVersion}'
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
-      vnetRouteAllEnabled: empty(subnetId) ? null : true
-      appSettings: [for one in items(allSettings): {
-        name: one.key
-        value: string(one.value)
-      }]
+      appSettings: settingList
+      // What follows has no meaning on Flex Consumption, which refuses some of it.
+      alwaysOn: flex ? null : true
+      linuxFxVersion: flex ? null : 'PYTHON|${pythonVersion}'
+      ftpsState: flex ? null : 'Disabled'
+      vnetRouteAllEnabled: flex || empty(subnetId) ? null : true
     }
   }
 }

@@ -13,6 +13,9 @@ param accountName string
 @description('Name of the request queue; the poison queue is called after it.')
 param queueName string
 
+@description('Redundancy.')
+param redundancy string
+
 @description('Whether it is reached through private endpoints alone.')
 param private bool
 
@@ -22,7 +25,7 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_ZRS'
+    name: redundancy
   }
   properties: {
     allowBlobPublicAccess: false

@@ -15,6 +15,9 @@ param hierarchicalNamespace bool
 @description('Days after which snapshots are deleted; 0: never.')
 param snapshotDays int
 
+@description('Redundancy.')
+param redundancy string
+
 @description('Whether it is reached through private endpoints alone.')
 param private bool
 
@@ -24,7 +27,7 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_ZRS'
+    name: redundancy
   }
   properties: {
     isHnsEnabled: hierarchicalNamespace

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.containers import DRILL_PREFIX, POISON_SUFFIX, STAGING_CONTAINER, STATE_CONTAINER
+from shared.settings import Settings
 from tests.bicep import INFRA, BicepFile, body, files, local_names, members, module_file, properties, text
 
 ROOT = INFRA.parent
@@ -181,3 +182,28 @@ def test_the_folder_that_is_deployed_holds_the_app_and_nothing_else() -> None:
     for name in ("bin", "shared", "function_app.py", "host.json", "requirements.txt", "*"):
         assert name not in ignored
     assert Path(ROOT / "host.json").is_file()
+
+
+DOCUMENTS = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md", INFRA / "datafactory/README.md"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_names_parameters_outputs_and_files_that_there_are(path: Path) -> None:
+    document = path.read_text(encoding="utf-8")
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    variables = {each["value"].strip("${}") for each in given.values() if isinstance(each["value"], str)}
+    known = variables | set(files()["main.bicep"].of("output")) | {"AZURE_CLIENT_ID", "DEPLOY_AZCOPY_URL"}
+    known |= {str(field.alias) for field in Settings.model_fields.values()}
+    named = set(re.findall(r"\b(?:DEPLOY|SNAPKEEP)_[A-Z][A-Z_]+[A-Z]\b", document))
+    assert {name for name in named if not any(each == name or each.startswith(f"{name}_") for each in known)} == set()
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document):
+        assert (path.parent / link).exists(), link
+
+
+def test_the_way_to_deploy_names_parameters_that_there_are() -> None:
+    document = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    parameters = set(files()["main.bicep"].of("param"))
+    named = set(re.findall(r"`([a-z]+[A-Z]\w+)(?:=[^`]*)?`", document))
+    assert named - parameters == {"functionTimeout"}
+    used = set(re.findall(r"azd env set (\w+)", document))
+    assert used >= {"DEPLOY_SOURCE_ACCOUNT_NAME", "DEPLOY_IMMUTABILITY", "DEPLOY_ALERT_EMAIL"}
