@@ -12,7 +12,8 @@ echo "$SNAPKEEP_CONTAINERS_TO_LOCK" | tr ',' '\n' | while read -r container; do
     az storage container immutability-policy "$@" --subscription "$SNAPKEEP_BACKUP_SUBSCRIPTION" \
       --resource-group "$SNAPKEEP_BACKUP_GROUP" --account-name "$SNAPKEEP_BACKUP_ACCOUNT" --container-name "$container" </dev/null
   }
-  state=$(policy show --query state --output tsv)
+  # Releases of the Azure CLI differ in where they show it.
+  state=$(policy show --query "state || properties.state" --output tsv)
   if [ "$state" = Locked ]; then
     echo "$container: its policy is locked already"
     continue

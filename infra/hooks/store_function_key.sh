@@ -12,8 +12,12 @@ umask 077
 key=$(mktemp)
 trap 'rm -f "$key"' EXIT
 
-az functionapp keys set --resource-group "$AZURE_RESOURCE_GROUP" --name "$SNAPKEEP_APP_NAME" \
-  --key-type functionKeys --key-name data-factory --query value --output tsv | tr -d '\r\n' >"$key"
+app() {
+  az functionapp keys "$@" --resource-group "$AZURE_RESOURCE_GROUP" --name "$SNAPKEEP_APP_NAME"
+}
+# Its answer has the key redacted.
+app set --key-type functionKeys --key-name datafactory --output none
+app list --query functionKeys.datafactory --output tsv | tr -d '\r\n' >"$key"
 if [ ! -s "$key" ]; then
   echo "the app gave no key: see that it runs (azd deploy), and run this again" >&2
   exit 1

@@ -223,7 +223,8 @@ SECRET = "the-function-key"
 AZ = f"""#!/bin/sh
 echo "$*" >> "$AZ_LOG"
 case "$*" in
-  *"keys set"*) echo '{SECRET}' ;;
+  *"keys set"*) echo "REDACTED" ;;
+  *"keys list"*) echo '{SECRET}' ;;
   *"secret set"*) while [ $# -gt 0 ]; do [ "$1" = --file ] && cat "$2" > "$AZ_LOG.secret"; shift; done ;;
   *"show"*"state"*) echo "${{AZ_STATE:-Unlocked}}" ;;
   *"show"*"etag"*) echo etag-1 ;;
@@ -258,7 +259,11 @@ def test_the_function_key_goes_to_the_vault_through_no_argument(hook: Hook, tmp_
         "store_function_key.sh", SNAPKEEP_KEY_VAULT="kv", AZURE_RESOURCE_GROUP="rg", SNAPKEEP_APP_NAME="func"
     )
     assert (tmp_path / "az.log.secret").read_text() == SECRET
-    assert [call.split(" --")[0] for call in calls] == ["functionapp keys set", "keyvault secret set"]
+    assert [call.split(" --")[0] for call in calls] == [
+        "functionapp keys set",
+        "functionapp keys list",
+        "keyvault secret set",
+    ]
     assert SECRET not in "".join(calls) + said
     assert sorted(each.name for each in tmp_path.iterdir()) == ["az", "az.log", "az.log.secret"], (
         "no key is left behind"
