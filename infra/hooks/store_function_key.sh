@@ -13,7 +13,7 @@ key=$(mktemp)
 trap 'rm -f "$key"' EXIT
 
 app() {
-  az functionapp keys "$@" --resource-group "$AZURE_RESOURCE_GROUP" --name "$SNAPKEEP_APP_NAME"
+  az functionapp keys "$@" --subscription "$AZURE_SUBSCRIPTION_ID" --resource-group "$AZURE_RESOURCE_GROUP" --name "$SNAPKEEP_APP_NAME"
 }
 # Its answer has the key redacted.
 app set --key-type functionKeys --key-name datafactory --output none
@@ -22,5 +22,5 @@ if [ ! -s "$key" ]; then
   echo "the app gave no key: see that it runs (azd deploy), and run this again" >&2
   exit 1
 fi
-az keyvault secret set --vault-name "$SNAPKEEP_KEY_VAULT" --name protect-key --file "$key" --output none
+az keyvault secret set --subscription "$AZURE_SUBSCRIPTION_ID" --vault-name "$SNAPKEEP_KEY_VAULT" --name protect-key --file "$key" --output none
 echo "the key of protect is in the vault $SNAPKEEP_KEY_VAULT, as protect-key"
