@@ -21,7 +21,7 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, Services, generate_account_sas
 
 from shared.adapters.accounts import STORAGE_SCOPE, USER_AGENT, Account
-from shared.adapters.listing_page import next_marker, parse
+from shared.adapters.listing_page import next_marker, parts
 from shared.adapters.retrying import listing_retry
 from shared.adapters.translate import azure_errors
 from shared.errors import SnapkeepError
@@ -103,7 +103,10 @@ class Listing:
                     if following
                     else None
                 )
-                entries = parse(answer.body, container, metadata=read_metadata)
+                entries = []
+                for part in parts(answer.body, container, metadata=read_metadata):
+                    entries += part
+                    await asyncio.sleep(0)  # the next page is asked for, and read as it comes
                 yield Page(entries, following, answer.served_at)
         finally:
             if upcoming is not None:

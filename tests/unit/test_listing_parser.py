@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.listing_page import next_marker, parse
+from shared.adapters import listing_page
+from shared.adapters.listing_entry import read_entry
+from shared.adapters.listing_page import next_marker, parse, parts
 from shared.errors import StorageFailed
 from shared.model import Entry
 from tests.names import HARD_NAMES
@@ -453,3 +455,121 @@ class TestMetadata:
         body = page(blob(metadata={"marker": "x"})).replace(b"<marker>x</marker>", inner.encode())
         with pytest.raises(StorageFailed, match="not understood"):
             parse(body, "raw", metadata=True)
+
+
+def entry_by_entry(body: bytes, *, metadata: bool) -> list[Entry]:
+    """The page as `read_entry` reads it, with nothing taken for usual."""
+    listed = body.decode().rpartition("</Blobs>")[0]
+    _, *chunks = re.split(r"<Blob>(?=\s*<Name)", listed)
+    entries = [read_entry(chunk, metadata=metadata) for chunk in chunks]
+    return [entry for entry in entries if entry is not None]
+
+
+@st.composite
+def as_the_service_writes(draw: st.DrawFn) -> str:
+    """An entry in the service's order, or in Azurite's, complete or not, and now and then with something strange."""
+    dates = st.sampled_from([LAST_MODIFIED, "Sun, 29 Feb 2032 23:59:59 GMT", "Fri, 31 Apr 2026 14:05:33 GMT", "soon"])
+    usual = st.sampled_from(["", "", "", "Hot", "true", "a &amp; b", "&bogus;", "1B2M2Y8AsgTpgAmY7PhCfg=="])
+
+    def one(name: str, texts: st.SearchStrategy[str], presence: st.SearchStrategy[bool]) -> str:
+        if not draw(presence):
+            return ""
+        text = draw(texts)
+        return draw(st.sampled_from([f"<{name} />", f"<{name}/>"])) if not text else f"<{name}>{text}</{name}>"
+
+    always, maybe = st.sampled_from([True] * 30 + [False]), st.booleans()
+    head = [
+        one("Name", st.sampled_from(["a.csv", "é/&lt;b&gt; &#x41;", " ", "&bogus;"]), always),
+        one("Snapshot", st.just("2026-11-20T14:05:34.1234567Z"), maybe),
+        draw(
+            st.sampled_from(
+                ["", "", "<VersionId>v</VersionId><IsCurrentVersion>true</IsCurrentVersion>", "<Deleted>true</Deleted>"]
+            )
+        ),
+    ]
+    content = [
+        one(name, usual, maybe) for name in ("Content-Type", "Content-Encoding", "Content-Language", "Content-CRC64")
+    ]
+    lease = [one("LeaseStatus", usual, maybe), one("LeaseState", usual, maybe), one("ServerEncrypted", usual, maybe)]
+    tier = [
+        one("AccessTier", st.sampled_from(["Hot", "Archive", "P10", "a&amp;b"]), maybe),
+        one("AccessTierInferred", usual, maybe),
+    ]
+    properties = [
+        one("Creation-Time", dates, maybe),
+        one("Last-Modified", dates, always),
+        one("Etag", st.sampled_from(["0x8D1", '"0x8D2"', "&quot;0x8D3&quot;", '"', "0x&bogus;"]), always),
+        one("ResourceType", st.sampled_from(["file", "directory"]), maybe),
+        one("Content-Length", st.sampled_from(["0", "812", "many"]), always),
+        *content,
+        one("Content-MD5", st.sampled_from(["", "1B2M2Y8AsgTpgAmY7PhCfg==", "a&amp;b"]), maybe),
+        one("Cache-Control", usual, maybe),
+        one("BlobType", st.sampled_from(["BlockBlob", "PageBlob", "a&amp;b"]), always),
+        *draw(st.sampled_from([[*tier, *lease], [*lease, *tier]])),
+        one("CustomerProvidedKeySha256", st.just("x"), st.sampled_from([True] + [False] * 9)),
+        one("TagCount", st.just("1"), maybe),
+    ]
+    if draw(st.sampled_from([True] + [False] * 5)):
+        properties = draw(st.permutations(properties))
+    keys = KEYS | st.sampled_from(["hdi_isfolder", "Hdi_IsFolder", "snapkeep_restoring", "Metadata"])
+    pairs = draw(st.dictionaries(keys, st.sampled_from(["true", "", "x", "a &lt; b", "&bogus;"]), max_size=3))
+    metadata = "".join(f"<{key}>{value}</{key}>" for key, value in pairs.items())
+    tail = draw(st.sampled_from([f"<Metadata>{metadata}</Metadata>", "<Metadata />", "<Metadata/>", ""]))
+    tail += draw(st.sampled_from(["", "<OrMetadata />", "<Tags />"]))
+    return f"<Blob>{''.join(head)}<Properties>{''.join(properties)}</Properties>{tail}</Blob>"
+
+
+class TestUsualEntries:
+    """Those that one regular expression matches whole are read as `read_entry` reads every entry."""
+
+    @given(st.lists(as_the_service_writes(), min_size=1, max_size=5), st.sampled_from(["", "\n"]), st.booleans())
+    def test_they_are_read_as_strictly_as_all_others(self, blobs: list[str], gap: str, metadata: bool) -> None:
+        body = page(*(f"{blob}{gap}" for blob in blobs))
+        expected: list[Entry] | None
+        try:
+            expected = entry_by_entry(body, metadata=metadata)
+        except (KeyError, ValueError):
+            expected = None
+        try:
+            found = parse(body, "raw", metadata=metadata)
+        except StorageFailed:
+            assert expected is None
+        else:
+            assert found == expected
+
+    @pytest.mark.parametrize("recorded", [AZURE, AZURITE], ids=["azure", "azurite"])
+    def test_recorded_pages_are_read_alike(self, recorded: bytes) -> None:
+        assert parse(recorded, "raw", metadata=True) == entry_by_entry(recorded, metadata=True)
+
+    def test_what_the_service_and_azurite_usually_write_is_usual(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        unusual: list[str] = []
+
+        def note(chunk: str, *, metadata: bool) -> None:
+            unusual.append(chunk[: chunk.index("</Name>")])
+
+        monkeypatch.setattr(listing_page, "read_entry", note)
+        parse(AZURE, "raw")
+        parse(AZURITE, "raw")
+        assert unusual == [
+            "<Name>folder",
+            '<Name Encoded="true">bell%07%EF%BF%BF.txt',
+            "<Name>older",
+            "<Name>deleted",
+            "<Name>dir",
+        ]
+
+    @pytest.mark.parametrize(
+        "text", ["x", "<x/>", "</Blob>", "<Blob>", "<Blob></Blob>", "<BlobPrefix><Name>a</Name></BlobPrefix>"]
+    )
+    @pytest.mark.parametrize("after", [blob(), blob(head="<Deleted>false</Deleted>")], ids=["usual", "unusual"])
+    def test_nothing_between_entries_is_passed_over(self, text: str, after: str) -> None:
+        for blobs in ((text, after), (blob(), text, after), (blob(), after, text), (after, text, blob())):
+            refused(page(*blobs))
+
+    @pytest.mark.parametrize("size", [1, 700, 5000])
+    def test_a_page_is_read_in_parts_wherever_they_end(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(listing_page, "_PART_CHARACTERS", size)
+        body = page(*(blob(f"<Name>{number}</Name>", metadata={"Blob": "<Blob><Name>"}) for number in range(30)))
+        read = list(parts(body, "raw"))
+        assert [entry.name for part in read for entry in part] == [str(number) for number in range(30)]
+        assert len(read) > 1
