@@ -10,17 +10,16 @@ from typing import Any
 from urllib.parse import quote
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+from azure.storage.blob import AccountSasPermissions, BlobSasPermissions, Services, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
-from shared import __version__
+from shared.adapters.calls import Calls
+from shared.adapters.pacing import DEFAULT_CAP, Pacer
 from shared.adapters.retrying import StorageRetry
+from shared.adapters.signing import STORAGE_SCOPE, USER_AGENT, Bearer, Signature
 from shared.connections import Connection
 from shared.decisions.names import refusal
 from shared.errors import BlobGone
-
-USER_AGENT = f"snapkeep/{__version__}"
-STORAGE_SCOPE = "https://storage.azure.com/.default"
 
 
 def credential_of(connection: Connection) -> AsyncTokenCredential:
@@ -47,16 +46,32 @@ def client_options() -> dict[str, Any]:
     }
 
 
-class Account:
-    """One storage account's blob service."""
+_CALLS = AccountSasPermissions(read=True, write=True, create=True, tag=True)
+"""What a SAS for `Account.calls` allows: to look at blobs, to snapshot them, and to copy."""
 
-    def __init__(self, connection: Connection) -> None:
+
+class Account:
+    """One storage account's blob service.
+
+    Attributes:
+        service: the SDK's client, for all calls but those that are made for every blob.
+        calls: makes those.
+    """
+
+    def __init__(self, connection: Connection, calls_at_once: int = DEFAULT_CAP) -> None:
         self.connection = connection
+        self.endpoint = connection.blob_endpoint
         self.credential = None if connection.connection_string else credential_of(connection)
         if connection.connection_string:
             self.service = BlobServiceClient.from_connection_string(connection.connection_string, **client_options())
         else:
             self.service = BlobServiceClient(connection.blob_endpoint, self.credential, **client_options())
+        self.calls = Calls(
+            self.endpoint,
+            Signature(connection, self.credential, _CALLS, services=Services(blob=True)),
+            Bearer(self.credential) if self.credential else None,
+            Pacer(calls_at_once),
+        )
 
     def blob(self, container: str, name: str, snapshot: str | None = None) -> BlobClient:
         """A client of one blob.
@@ -64,10 +79,17 @@ class Account:
         Raises:
             BlobGone: no call can reach a blob of this name (`shared.decisions.names.refusal`).
         """
-        refused = refusal(name)
-        if refused:
-            raise BlobGone(f"{container}/{name}: {refused}")
+        check_name(container, name)
         return self.service.get_blob_client(container, name, snapshot=snapshot)
+
+    def path(self, container: str, name: str) -> str:
+        """Where a blob is, for `calls`.
+
+        Raises:
+            BlobGone: as with `blob`.
+        """
+        check_name(container, name)
+        return f"{container}/{quote(name, safe='/~')}"
 
     async def readable_url(self, container: str, name: str, snapshot: str | None = None) -> tuple[str, str | None]:
         """An address from which the Blob service can read a blob, and the authorization to send along.
@@ -75,7 +97,7 @@ class Account:
         With identities that is a bearer token (`x-ms-copy-source-authorization`); with an account
         key a read-only SAS of this one blob or snapshot, valid for an hour; with a SAS, that SAS.
         """
-        url = f"{self.connection.blob_endpoint}/{container}/{quote(name, safe='/~')}"
+        url = f"{self.endpoint}/{container}/{quote(name, safe='/~')}"
         query = [f"snapshot={quote(snapshot)}"] if snapshot else []
         if self.credential is not None:
             token = await self.credential.get_token(STORAGE_SCOPE)
@@ -95,6 +117,18 @@ class Account:
         )
 
     async def close(self) -> None:
+        await self.calls.close()
         await self.service.close()
         if self.credential is not None:
             await self.credential.close()
+
+
+def check_name(container: str, name: str) -> None:
+    """Refuses what no call can reach.
+
+    Raises:
+        BlobGone: a path segment of the name is one that HTTP would resolve.
+    """
+    refused = refusal(name)
+    if refused:
+        raise BlobGone(f"{container}/{name}: {refused}")

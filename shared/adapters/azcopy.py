@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from shared.adapters.accounts import USER_AGENT
 from shared.adapters.azcopy_folders import RunFolder, work_folder
 from shared.adapters.azcopy_output import AzcopyRun, read_output
+from shared.adapters.signing import USER_AGENT
 from shared.errors import AzcopyUnusable
 from shared.settings import inherited
 

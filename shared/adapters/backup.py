@@ -38,11 +38,12 @@ class BackupStorage:
 
     async def state(self, container: str, name: str) -> BlobState | None:
         """What stands under this name; None when nothing does."""
+        path = self.account.path(container, name)
         try:
-            with azure_errors(f"look at {container}/{name}"):
-                return blob_state(name, await self.account.blob(container, name).get_blob_properties())
+            answer = await self.account.calls.send("HEAD", path, "look", f"look at {container}/{name}")
         except (BlobGone, ContainerNotFound):
             return None
+        return blob_state(name, answer.headers)
 
     async def ensure_container(self, container: str, versions_of: str | None = None) -> None:
         """Creates the container on first need, and never a second time.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobBlock, StandardBlobTier
 
@@ -79,16 +79,28 @@ async def copy_whole(origin: Account, container: str, source: BlobState, target:
         await _by_blocks(origin, container, source, source, target)
         return
     url, authorization = await origin.readable_url(container, source.version.name, source.snapshot)
-    with azure_errors(f"copy {container}/{source.version.name}", write_once=target.write_once):
-        await target.client.start_copy_from_url(
-            url,
-            metadata=target.metadata,
-            requires_sync=True,
-            source_etag=f'"{source.version.etag}"',
-            source_match_condition=MatchConditions.IfNotModified,
-            **target.condition,
-            **given(source_authorization=authorization, **_tier_and_tags(source, target)),
-        )
+    tier = _tier(source)
+    await target.account.calls.send(
+        "PUT",
+        target.account.path(target.container, target.name),
+        "copy",
+        f"copy {container}/{source.version.name}",
+        headers={
+            "x-ms-copy-source": url,
+            "x-ms-requires-sync": "true",
+            "x-ms-source-if-match": f'"{source.version.etag}"',
+            **target.condition_headers,
+            **{f"x-ms-meta-{key}": value.strip() for key, value in target.metadata.items()},
+            **given(
+                **{
+                    "x-ms-access-tier": tier and str(tier.value),
+                    "x-ms-tags": urlencode(target.tags, quote_via=quote) or None,
+                    "x-ms-copy-source-authorization": authorization,
+                }
+            ),
+        },
+        write_once=target.write_once,
+    )
 
 
 async def copy_staged(origin: Account, staged: BlobState, properties: BlobState, target: Target) -> None:
@@ -185,9 +197,12 @@ def _block_id(target: Target, offset: int, length: int) -> str:
 
 
 def _tier_and_tags(properties: BlobState, target: Target) -> dict[str, Any]:
+    return {"standard_blob_tier": _tier(properties), "tags": target.tags or None}
+
+
+def _tier(properties: BlobState) -> StandardBlobTier | None:
     """The source's own tier, so that a cool blob's backup is as cheap; an inferred one is left to the account."""
-    tier = None if properties.tier_inferred else _TIERS.get(properties.tier)
-    return {"standard_blob_tier": tier, "tags": target.tags or None}
+    return None if properties.tier_inferred else _TIERS.get(properties.tier)
 
 
 def _promotes(origin: SourceStorage, source: BlobState, target: Target) -> bool:

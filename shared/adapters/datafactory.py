@@ -14,8 +14,9 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 
-from shared.adapters.accounts import USER_AGENT, credential_of
+from shared.adapters.accounts import credential_of
 from shared.adapters.retrying import retry_after_seconds
+from shared.adapters.signing import USER_AGENT
 from shared.connections import Connection
 from shared.decisions.pipeline import PipelineParameter
 from shared.errors import DataFactoryFailed, Throttled

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -13,22 +12,24 @@ from azure.core import AsyncPipelineClient
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.policies import (
     AsyncBearerTokenCredentialPolicy,
+    DistributedTracingPolicy,
     HeadersPolicy,
     RequestIdPolicy,
     UserAgentPolicy,
 )
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from azure.storage.blob import AccountSasPermissions, ResourceTypes, Services, generate_account_sas
+from azure.storage.blob import AccountSasPermissions, Services
 
-from shared.adapters.accounts import STORAGE_SCOPE, USER_AGENT, Account
+from shared.adapters.accounts import Account
+from shared.adapters.calls import API_VERSION
 from shared.adapters.listing_page import next_marker, parts
 from shared.adapters.retrying import listing_retry
+from shared.adapters.signing import STORAGE_SCOPE, USER_AGENT, Signature
 from shared.adapters.translate import azure_errors
 from shared.errors import SnapkeepError
 from shared.model import Entry, second_of_http_date
 
 PAGE_SIZE = 5000
-API_VERSION = "2023-11-03"
 
 
 class Page(NamedTuple):
@@ -62,14 +63,16 @@ class Listing:
             RequestIdPolicy(),
             listing_retry(),
             authentication,
+            DistributedTracingPolicy(),
         ]
         self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
-            account.connection.blob_endpoint,
+            account.endpoint,
             policies=[policy for policy in policies if policy is not None],
             connection_timeout=10,
             read_timeout=60,
         )
-        self._sas = ("", datetime.min.replace(tzinfo=UTC))
+        permissions = AccountSasPermissions(list=True)
+        self._signature = Signature(account.connection, account.credential, permissions, services=Services(blob=True))
 
     async def pages(
         self,
@@ -120,38 +123,13 @@ class Listing:
             if value:
                 query[name] = value
         text = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
-        signature = self._signature()
-        url = f"{self._account.connection.blob_endpoint}/{container}?{text}{'&' + signature if signature else ''}"
+        signature = self._signature.query()
+        url = f"{self._account.endpoint}/{container}?{text}{'&' + signature if signature else ''}"
         with azure_errors(f"list {container}"):
             response = await self._client.send_request(HttpRequest("GET", url))
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
             return _Answer(response.content, _served_at(response))
-
-    def _signature(self) -> str:
-        """What is added to a URL to be let in; nothing where a bearer token goes along.
-
-        An account SAS stands in for Shared Key: azure-core's public pieces hold no policy that signs
-        requests with an account key, and a SAS needs none.
-        """
-        connection = self._account.connection
-        if self._account.credential is not None:
-            return ""
-        if connection.sas:
-            return connection.sas
-        sas, renew_at = self._sas
-        now = datetime.now(UTC)
-        if now >= renew_at:
-            sas = generate_account_sas(
-                connection.account_name,
-                connection.account_key or "",
-                ResourceTypes(container=True),
-                AccountSasPermissions(list=True),
-                now + timedelta(hours=2),
-                services=Services(blob=True),
-            )
-            self._sas = (sas, now + timedelta(hours=1))
-        return sas
 
     async def close(self) -> None:
         await self._client.close()

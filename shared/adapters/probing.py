@@ -25,9 +25,10 @@ from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestT
 from azure.storage.blob.aio import BlobLeaseClient
 from azure.storage.queue.aio import QueueClient
 
-from shared.adapters.accounts import STORAGE_SCOPE, Account, client_options, credential_of
+from shared.adapters.accounts import Account, client_options, credential_of
 from shared.adapters.azcopy_folders import RunFolder
 from shared.adapters.datafactory import DataFactory
+from shared.adapters.signing import STORAGE_SCOPE
 from shared.connections import Connection
 from shared.containers import POISON_SUFFIX
 from shared.decisions import access

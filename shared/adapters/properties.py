@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from collections.abc import Mapping
 
-from azure.storage.blob import BlobProperties, ContentSettings
+from azure.storage.blob import ContentSettings
 
-from shared.model import BlobState, ContentHeaders, Version, second_of
+from shared.errors import StorageFailed
+from shared.model import BlobState, ContentHeaders, Version, second_of_http_date
+
+_METADATA = "x-ms-meta-"
 
 
-def blob_state(name: str, properties: BlobProperties, snapshot: str | None = None) -> BlobState:
-    """What a HEAD answered for the blob `name`."""
-    content = properties.content_settings
+def blob_state(name: str, headers: Mapping[str, str], snapshot: str | None = None) -> BlobState:
+    """What a HEAD answered for the blob `name`.
+
+    Raises:
+        StorageFailed: the answer lacks what every blob has.
+    """
+    try:
+        modified = second_of_http_date(headers["Last-Modified"])
+        version = Version(name, headers["ETag"].strip('"'), modified, int(headers["Content-Length"]))
+    except (KeyError, ValueError) as error:
+        raise StorageFailed(f"look at {name}: the answer is not understood: {error}") from error
+    copying = headers.get("x-ms-copy-status", "")
     return BlobState(
-        version=Version(name, properties.etag.strip('"'), second_of(properties.last_modified), properties.size),
-        md5=b64encode(content.content_md5).decode() if content.content_md5 else None,
-        blob_type=str(getattr(properties.blob_type, "value", properties.blob_type)),
-        tier=str(getattr(properties.blob_tier, "value", properties.blob_tier) or ""),
-        tier_inferred=bool(properties.blob_tier_inferred),
+        version=version,
+        md5=headers.get("Content-MD5") or None,
+        blob_type=headers.get("x-ms-blob-type", ""),
+        tier=headers.get("x-ms-access-tier", ""),
+        tier_inferred=headers.get("x-ms-access-tier-inferred") == "true",
         headers=ContentHeaders(
-            content.content_type,
-            content.content_encoding,
-            content.content_language,
-            content.content_disposition,
-            content.cache_control,
+            headers.get("Content-Type"),
+            headers.get("Content-Encoding"),
+            headers.get("Content-Language"),
+            headers.get("Content-Disposition"),
+            headers.get("Cache-Control"),
         ),
-        metadata=dict(properties.metadata or {}),
-        tag_count=properties.tag_count or 0,
+        metadata={
+            key[len(_METADATA) :]: value for key, value in headers.items() if key[: len(_METADATA)].lower() == _METADATA
+        },
+        tag_count=int(headers.get("x-ms-tag-count", "0")),
         snapshot=snapshot,
-        copying=_unfinished_copy(properties),
+        copying="" if copying == "success" else copying,
     )
-
-
-def _unfinished_copy(properties: BlobProperties) -> str:
-    status = str(getattr(properties.copy.status, "value", properties.copy.status) or "")
-    return "" if status == "success" else status
 
 
 def content_settings(state: BlobState) -> ContentSettings:

@@ -9,10 +9,14 @@ from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import AccountSasPermissions, Services
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from shared.adapters.accounts import client_options, credential_of
+from shared.adapters.calls import Calls
+from shared.adapters.pacing import Pacer
+from shared.adapters.signing import Bearer, Signature
 from shared.adapters.translate import azure_errors
 from shared.connections import Connection
 from shared.containers import POISON_SUFFIX
@@ -51,6 +55,12 @@ class RequestQueue:
             else QueueClient(connection.queue_endpoint, queue, credential=self._credential, **options)
             for queue in (name, self.poison_name)
         }
+        self._calls = Calls(
+            connection.queue_endpoint,
+            Signature(connection, self._credential, AccountSasPermissions(add=True), services=Services(queue=True)),
+            Bearer(self._credential) if self._credential else None,
+            Pacer(),
+        )
 
     async def send(self, message: Message, delay_seconds: float = 0) -> None:
         """Puts a message on the queue, to be seen after the delay; returns once the service has it.
@@ -135,17 +145,28 @@ class RequestQueue:
             await self._queues[taken.queue].delete_message(taken.message_id, taken.receipt)
 
     async def _put(self, queue: str, message: Message, delay_seconds: float) -> None:
-        text = b64encode(encode(traced(message, traceparent()))).decode()
-        client = self._queues[queue]
-        with azure_errors(f"put a message on {queue}"):
-            try:
-                await client.send_message(text, visibility_timeout=round(delay_seconds), time_to_live=_NEVER)
-            except ResourceNotFoundError:
-                with contextlib.suppress(ResourceExistsError):  # another instance was quicker
-                    await client.create_queue()
-                await client.send_message(text, visibility_timeout=round(delay_seconds), time_to_live=_NEVER)
+        text = b64encode(encode(traced(message, traceparent())))
+        body = b"<QueueMessage><MessageText>%b</MessageText></QueueMessage>" % text
+        try:
+            await self._post(queue, body, delay_seconds)
+        except BlobGone:  # 404: there is no such queue yet
+            with azure_errors(f"create {queue}"), contextlib.suppress(ResourceExistsError):  # another was quicker
+                await self._queues[queue].create_queue()
+            await self._post(queue, body, delay_seconds)
+
+    async def _post(self, queue: str, body: bytes, delay_seconds: float) -> None:
+        await self._calls.send(
+            "POST",
+            f"{queue}/messages",
+            "message",
+            f"put a message on {queue}",
+            query=f"visibilitytimeout={round(delay_seconds)}&messagettl={_NEVER}",
+            headers={"Content-Type": "application/xml"},
+            body=body,
+        )
 
     async def close(self) -> None:
+        await self._calls.close()
         for client in self._queues.values():
             await client.close()
         if self._credential is not None:

@@ -27,14 +27,14 @@ class StorageRetry(ExponentialRetry):
     def get_backoff_time(self, settings: dict[str, Any]) -> float:
         history = settings["history"]
         response = history[-1].http_response if history else None
-        return _wait_seconds(settings["count"], response)
+        return wait_seconds(settings["count"], response)
 
     async def send(self, request: Any) -> Any:  # type: ignore[override]  # as the SDK's own async policies do
         for attempt in range(1, RETRIES + 1):
             response = await super().send(request)  # type: ignore[no-untyped-call]
             if response.http_response.status_code != 429:
                 break
-            await request.context.transport.sleep(_wait_seconds(attempt, response.http_response))
+            await request.context.transport.sleep(wait_seconds(attempt, response.http_response))
         return response
 
 
@@ -51,9 +51,19 @@ def retry_after_seconds(response: Any, default: float) -> float:
     return float(text) if text.isdigit() else default
 
 
-def _wait_seconds(attempt: int, response: Any) -> float:
-    asked = min(retry_after_seconds(response, default=0.0), MAX_RETRY_AFTER_SECONDS)
-    return max(_jitter(attempt), asked)
+def passes(status: int) -> bool:
+    """Whether an answer of this status is worth asking again: as the storage SDK has it, and 429."""
+    return status in {408, 429} or (status >= 500 and status not in {501, 505})
+
+
+def asked_seconds(response: Any) -> float:
+    """How long the service asks to be left alone, as far as that is heeded; 0 where it does not ask."""
+    return min(retry_after_seconds(response, default=0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def wait_seconds(attempt: int, response: Any) -> float:
+    """How long to wait after the `attempt`th of these answers; `response` is None where there was none."""
+    return max(_jitter(attempt), asked_seconds(response))
 
 
 def _jitter(attempt: int) -> float:

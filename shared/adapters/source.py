@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
+from urllib.parse import quote
 
 from azure.core import MatchConditions
 
@@ -55,12 +56,13 @@ class SourceStorage:
         Raises:
             Unprotectable: the service refuses to tell, as with a customer-provided key.
         """
-        blob = self.account.blob(container, name, snapshot)
+        path = self.account.path(container, name)
+        query = f"snapshot={quote(snapshot)}" if snapshot else ""
         try:
-            with azure_errors(f"look at {container}/{name}"):
-                return blob_state(name, await blob.get_blob_properties(), snapshot)
+            answer = await self.account.calls.send("HEAD", path, "look", f"look at {container}/{name}", query=query)
         except (BlobGone, ContainerNotFound):
             return None
+        return blob_state(name, answer.headers, snapshot)
 
     async def snapshot_of(self, container: str, version: Version) -> BlobState | None:
         """The snapshot that holds this very version; None when no snapshot does.
@@ -90,9 +92,14 @@ class SourceStorage:
             BlobChanged: it is another version by now.
             BlobGone: it does not exist any more.
         """
-        blob = self.account.blob(container, version.name)
-        with azure_errors(f"snapshot {container}/{version.name}"):
-            await blob.create_snapshot(etag=f'"{version.etag}"', match_condition=MatchConditions.IfNotModified)
+        await self.account.calls.send(
+            "PUT",
+            self.account.path(container, version.name),
+            "snapshot",
+            f"snapshot {container}/{version.name}",
+            query="comp=snapshot",
+            headers={"If-Match": f'"{version.etag}"'},
+        )
 
     async def tags(self, container: str, source: BlobState) -> dict[str, str]:
         """The index tags of a blob or snapshot; asked for only where its HEAD counts some."""

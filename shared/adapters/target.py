@@ -48,6 +48,11 @@ class Target:
         return if_still(self.replaces)
 
     @property
+    def condition_headers(self) -> dict[str, str]:
+        """The same, for a call that is not the SDK's."""
+        return {"If-None-Match": "*"} if self.replaces is None else {"If-Match": quoted(self.replaces)}
+
+    @property
     def metadata_until_whole(self) -> dict[str, str]:
         """What a blob that is written piece by piece holds until its last piece is in.
 
@@ -58,7 +63,11 @@ class Target:
 
 def if_still(etag: str) -> dict[str, Any]:
     """The condition that the blob still has this ETag, given with quotes or without."""
-    return {"etag": '"{}"'.format(etag.strip('"')), "match_condition": MatchConditions.IfNotModified}
+    return {"etag": quoted(etag), "match_condition": MatchConditions.IfNotModified}
+
+
+def quoted(etag: str) -> str:
+    return '"{}"'.format(etag.strip('"'))
 
 
 def given(**arguments: Any) -> dict[str, Any]:

@@ -37,14 +37,13 @@ def azure_errors(doing: str, *, write_once: bool = False) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        raise _of_answer(error, doing, write_once) from error
+        raise answered_error(error.status_code or 0, _code(error), doing, write_once=write_once) from error
     except AzureError as error:
         raise ServiceUnavailable(f"{doing}: no answer from the service ({type(error).__name__})") from error
 
 
-def _of_answer(error: HttpResponseError, doing: str, write_once: bool) -> SnapkeepError:
-    code = _code(error)
-    status = error.status_code or 0
+def answered_error(status: int, code: str, doing: str, *, write_once: bool = False) -> SnapkeepError:
+    """The project's error for an answer of this status and error code (`x-ms-error-code`); else as `azure_errors`."""
     text = f"{doing}: {status} {code}"
     if code in _NO_CONTAINER:
         return ContainerNotFound(text)
