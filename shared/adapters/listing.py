@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -13,7 +14,6 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.policies import (
     AsyncBearerTokenCredentialPolicy,
     DistributedTracingPolicy,
-    HeadersPolicy,
     RequestIdPolicy,
     UserAgentPolicy,
 )
@@ -22,14 +22,23 @@ from azure.storage.blob import AccountSasPermissions, Services
 
 from shared.adapters.accounts import Account
 from shared.adapters.calls import API_VERSION
+from shared.adapters.listing_arrow import CONTENT_TYPE as ARROW
+from shared.adapters.listing_arrow import arrow_marker, read_arrow
 from shared.adapters.listing_page import next_marker, parts
+from shared.adapters.listing_state import INCLUDE, Looked, read_states
 from shared.adapters.retrying import listing_retry
 from shared.adapters.signing import STORAGE_SCOPE, USER_AGENT, Signature
 from shared.adapters.translate import azure_errors
-from shared.errors import SnapkeepError
+from shared.errors import ServiceUnavailable, SnapkeepError, StorageFailed
 from shared.model import Entry, second_of_http_date
 
 PAGE_SIZE = 5000
+
+_XML = {"Accept": "application/xml", "x-ms-version": API_VERSION}
+_ARROW_OR_XML = {"Accept": f"{ARROW},application/xml", "x-ms-version": "2026-10-06"}
+"""As the SDK asks for Arrow, with the version of the service by which it does so."""
+
+log = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
@@ -47,6 +56,7 @@ class Page(NamedTuple):
 class _Answer(NamedTuple):
     body: bytes
     served_at: str | None
+    arrow: bool
 
 
 class Listing:
@@ -58,7 +68,6 @@ class Listing:
             AsyncBearerTokenCredentialPolicy(account.credential, STORAGE_SCOPE) if account.credential else None
         )
         policies: Sequence[Any] = [
-            HeadersPolicy({"x-ms-version": API_VERSION, "Accept": "application/xml"}),
             UserAgentPolicy(user_agent=USER_AGENT),
             RequestIdPolicy(),
             listing_retry(),
@@ -71,7 +80,9 @@ class Listing:
             connection_timeout=10,
             read_timeout=60,
         )
-        permissions = AccountSasPermissions(list=True)
+        self._accept = _ARROW_OR_XML
+        self._not_told: StorageFailed | None = None
+        permissions = AccountSasPermissions(list=True, tag=True)
         self._signature = Signature(account.connection, account.credential, permissions, services=Services(blob=True))
 
     async def pages(
@@ -94,30 +105,55 @@ class Listing:
             ContainerNotFound: it does not exist.
             StorageFailed: a page could not be had, or not understood; nothing of it was given out.
         """
-        upcoming: asyncio.Task[_Answer] | None = asyncio.create_task(
-            self._fetch(container, prefix, marker, include, page_size)
-        )
+
+        def ask(after: str | None) -> asyncio.Task[_Answer]:
+            return asyncio.create_task(self._fetch(container, prefix, after, include, page_size, self._accept))
+
+        upcoming: asyncio.Task[_Answer] | None = ask(marker)
         try:
             while upcoming is not None:
                 answer = await upcoming
-                following = next_marker(answer.body, container)
-                upcoming = (
-                    asyncio.create_task(self._fetch(container, prefix, following, include, page_size))
-                    if following
-                    else None
-                )
-                entries = []
-                for part in parts(answer.body, container, metadata=read_metadata):
-                    entries += part
-                    await asyncio.sleep(0)  # the next page is asked for, and read as it comes
+                try:
+                    following = _marker(answer, container)
+                    upcoming = ask(following) if following else None
+                    entries = []
+                    async for part in _parts(answer, container, page_size, metadata=read_metadata):
+                        entries += part
+                except StorageFailed as error:
+                    if not answer.arrow:
+                        raise
+                    # What is wrong with it, only the service can know; in XML it is known what it says.
+                    log.warning("%s; from now on pages are asked for as XML", error)
+                    self._accept = _XML
+                    await _dismiss(upcoming)
+                    upcoming = ask(marker)
+                    continue
+                marker = following
                 yield Page(entries, following, answer.served_at)
         finally:
-            if upcoming is not None:
-                upcoming.cancel()
-                with contextlib.suppress(asyncio.CancelledError, SnapkeepError):
-                    await upcoming
+            await _dismiss(upcoming)
 
-    async def _fetch(self, container: str, prefix: str, marker: str | None, include: str, page_size: int) -> _Answer:
+    async def looked_at(self, container: str, prefix: str, page_size: int) -> dict[str, Looked]:
+        """What a HEAD would tell of the first live blobs under a prefix, by their names, in one call.
+
+        Raises:
+            StorageFailed: it could not be had: the account has no index tags, or they may not be read.
+            ContainerNotFound: it does not exist.
+        """
+        if self._not_told is not None:
+            raise self._not_told
+        try:
+            answer = await self._fetch(container, prefix, None, INCLUDE, page_size, _XML)
+        except ServiceUnavailable:
+            raise
+        except StorageFailed as error:
+            self._not_told = error  # the next one would be refused as well
+            raise
+        return read_states(answer.body, container)
+
+    async def _fetch(
+        self, container: str, prefix: str, marker: str | None, include: str, page_size: int, accept: Mapping[str, str]
+    ) -> _Answer:
         query = {"restype": "container", "comp": "list", "maxresults": str(page_size)}
         for name, value in (("prefix", prefix), ("marker", marker), ("include", include)):
             if value:
@@ -126,13 +162,37 @@ class Listing:
         signature = self._signature.query()
         url = f"{self._account.endpoint}/{container}?{text}{'&' + signature if signature else ''}"
         with azure_errors(f"list {container}"):
-            response = await self._client.send_request(HttpRequest("GET", url))
+            response = await self._client.send_request(HttpRequest("GET", url, headers=dict(accept)))
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
-            return _Answer(response.content, _served_at(response))
+            arrow = response.headers.get("Content-Type", "").startswith(ARROW)
+            return _Answer(response.content, _served_at(response), arrow)
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _marker(answer: _Answer, container: str) -> str | None:
+    read = arrow_marker if answer.arrow else next_marker
+    return read(answer.body, container)
+
+
+async def _parts(answer: _Answer, container: str, page_size: int, *, metadata: bool) -> AsyncGenerator[list[Entry]]:
+    """A page's entries, part by part; in between, the next page is asked for, and read as it comes."""
+    await asyncio.sleep(0)
+    if answer.arrow:
+        yield read_arrow(answer.body, container, page_size, metadata=metadata)
+        return
+    for part in parts(answer.body, container, metadata=metadata):
+        yield part
+        await asyncio.sleep(0)
+
+
+async def _dismiss(upcoming: asyncio.Task[_Answer] | None) -> None:
+    if upcoming is not None:
+        upcoming.cancel()
+        with contextlib.suppress(asyncio.CancelledError, SnapkeepError):
+            await upcoming
 
 
 def _served_at(response: AsyncHttpResponse) -> str | None:

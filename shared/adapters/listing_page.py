@@ -78,6 +78,17 @@ def parse(body: bytes, container: str, *, metadata: bool = False) -> list[Entry]
 
 def parts(body: bytes, container: str, *, metadata: bool = False) -> Iterator[list[Entry]]:
     """As `parse`, a part of the page after the other: what runs beside it has a turn in between."""
+    text = listed(body, container)
+    start = 0
+    while start < len(text):
+        cut = text.find("<Blob><Name", start + _PART_CHARACTERS)
+        part = text[start : cut if cut > 0 else len(text)]
+        yield _entries(part, container, metadata)
+        start += len(part)
+
+
+def listed(body: bytes, container: str) -> str:
+    """What a page lists: its entries as they stand there, and nothing else. Raises StorageFailed as `parse`."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -85,14 +96,9 @@ def parts(body: bytes, container: str, *, metadata: bool = False) -> Iterator[li
     opening, closing = _OPENING.search(text), _CLOSING.match(text, max(text.rfind("</Blobs>"), 0))
     if opening is None or closing is None:
         if _EMPTY.search(text):
-            return
+            return ""
         raise StorageFailed(f"list {container}: a page is cut short, or is no listing")
-    start, end = opening.end(), closing.start()
-    while start < end:
-        cut = text.find("<Blob><Name", start + _PART_CHARACTERS, end)
-        part = text[start : cut if cut > 0 else end]
-        yield _entries(part, container, metadata)
-        start += len(part)
+    return text[opening.end() : closing.start()]
 
 
 def _entries(part: str, container: str, metadata: bool) -> list[Entry]:
