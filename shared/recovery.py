@@ -39,9 +39,9 @@ class Recovery:
 
     @classmethod
     def open(cls, settings: RecoverySettings, now: Callable[[], datetime] = utc_now) -> Recovery:
-        source = SourceStorage(Account(settings.source)) if settings.source else None
+        source = SourceStorage(Account(settings.source, settings.concurrency)) if settings.source else None
         state = State(Account(settings.state or settings.backup))
-        backup = BackupStorage(Account(settings.backup), state)
+        backup = BackupStorage(Account(settings.backup, settings.concurrency), state)
         return cls(settings, source, SourceStorage(backup.account, backup.listing), backup, state, now)
 
     @classmethod

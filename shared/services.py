@@ -37,8 +37,8 @@ class Services:
         place = settings.data_factory
         return cls(
             settings,
-            SourceStorage(Account(settings.source)),
-            BackupStorage(Account(settings.backup), state),
+            SourceStorage(Account(settings.source, settings.concurrency)),
+            BackupStorage(Account(settings.backup, settings.concurrency), state),
             RequestQueue(settings.queue, settings.backup_queue),
             state,
             DataFactory(place, settings.source) if place else None,

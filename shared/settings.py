@@ -164,7 +164,7 @@ class Settings(BaseModel):
     application_insights: Annotated[str, AfterValidator(_application_insights)] | None = Field(
         None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING", repr=False
     )
-    concurrency: Annotated[int, Field(ge=1, le=512)] = Field(32, alias="SNAPKEEP_CONCURRENCY")
+    concurrency: Annotated[int, Field(ge=1, le=512)] = Field(128, alias="SNAPKEEP_CONCURRENCY")
     retry_delay_seconds: Positive = Field(15, alias="SNAPKEEP_RETRY_DELAY_SECONDS")
 
     @classmethod

@@ -13,6 +13,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from shared.adapters.accounts import Account
 from shared.adapters.listing import Listing, Page
+from shared.adapters.listing_state import Looked
 from shared.adapters.properties import blob_state
 from shared.adapters.state import State
 from shared.adapters.translate import azure_errors
@@ -44,6 +45,10 @@ class BackupStorage:
         except (BlobGone, ContainerNotFound):
             return None
         return blob_state(name, answer.headers)
+
+    async def looked_at(self, container: str, prefix: str, page_size: int) -> dict[str, Looked]:
+        """The state of the first blobs under a prefix (`Listing.looked_at`)."""
+        return await self.listing.looked_at(container, prefix, page_size)
 
     async def ensure_container(self, container: str, versions_of: str | None = None) -> None:
         """Creates the container on first need, and never a second time.

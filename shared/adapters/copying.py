@@ -58,16 +58,13 @@ async def copy_version(origin: SourceStorage, container: str, source: BlobState,
     short = len(url) <= MAX_SOURCE_URL_CHARACTERS
     if source.blob_type in {"AppendBlob", "PageBlob"} and short and _promotes(origin, source, target):
         await promote(origin, container, source, target)
-    elif source.blob_type == "AppendBlob":
-        await append(origin, container, source, target)
-    elif source.blob_type == "PageBlob":
-        await write_pages(origin, container, source, target)
-    elif source.blob_type != "BlockBlob":
-        raise Unprotectable(Reason.UNSUPPORTED_TYPE, f"{source.version.name}: blob type {source.blob_type}")
-    elif short:
+    elif source.blob_type == "BlockBlob" and short:
         await copy_whole(origin.account, container, source, target)
+    elif source.blob_type in _PIECE_BY_PIECE:
+        async with origin.passing_through:
+            await _PIECE_BY_PIECE[source.blob_type](origin, container, source, target)
     else:
-        await _blocks(origin, container, source, target)
+        raise Unprotectable(Reason.UNSUPPORTED_TYPE, f"{source.version.name}: blob type {source.blob_type}")
 
 
 async def copy_whole(origin: Account, container: str, source: BlobState, target: Target) -> None:
@@ -226,3 +223,6 @@ async def _make_room(source: BlobState, target: Target) -> str:
             **target.condition,
         )
         return str(put["etag"])
+
+
+_PIECE_BY_PIECE = {"BlockBlob": _blocks, "AppendBlob": append, "PageBlob": write_pages}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
@@ -12,17 +13,26 @@ from azure.core import MatchConditions
 from shared.adapters.accounts import Account
 from shared.adapters.leases import HeldLease, held
 from shared.adapters.listing import PAGE_SIZE, Listing, Page
+from shared.adapters.listing_state import Looked
 from shared.adapters.properties import blob_state
 from shared.adapters.translate import azure_errors
 from shared.errors import BlobGone, ContainerNotFound
 from shared.model import BlobState, Version
 
+PASSING_THROUGH = 16
+"""How many blobs may be copied through the app at once, 4 MiB of each in memory."""
+
 
 class SourceStorage:
-    """The source account's containers and blobs."""
+    """The source account's containers and blobs.
+
+    Attributes:
+        passing_through: is held while a blob is copied piece by piece.
+    """
 
     def __init__(self, account: Account, listing: Listing | None = None) -> None:
         self.account = account
+        self.passing_through = asyncio.Semaphore(PASSING_THROUGH)
         self._listing = listing or Listing(account)
 
     async def containers(self) -> list[str]:
@@ -63,6 +73,10 @@ class SourceStorage:
         except (BlobGone, ContainerNotFound):
             return None
         return blob_state(name, answer.headers, snapshot)
+
+    async def looked_at(self, container: str, prefix: str, page_size: int) -> dict[str, Looked]:
+        """The state and tags of the first live blobs under a prefix (`Listing.looked_at`)."""
+        return await self._listing.looked_at(container, prefix, page_size)
 
     async def snapshot_of(self, container: str, version: Version) -> BlobState | None:
         """The snapshot that holds this very version; None when no snapshot does.

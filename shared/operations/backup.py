@@ -2,14 +2,15 @@
 
 Each version of a request is looked at, copied from where it still stands, and verified, on its own:
 one that fails is asked for again by itself. What Data Factory is to copy goes on in
-`shared.operations.runs`. Every step may be repeated: a version that is backed up costs one HEAD.
+`shared.operations.runs`. Every step may be repeated: a version that is backed up costs one HEAD, or its share of a
+page.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from shared.adapters.copying import copy_version
@@ -26,6 +27,7 @@ from shared.decisions.backups import (
 from shared.decisions.changes import HALF_RESTORED
 from shared.decisions.messages import BackupRequest, Message, RunFollowUp, decode
 from shared.decisions.names import backup_name
+from shared.decisions.prefixes import FEW
 from shared.decisions.restored import RESTORING
 from shared.decisions.retries import Failure, GiveUp, after_failures
 from shared.errors import (
@@ -41,6 +43,7 @@ from shared.errors import (
 )
 from shared.model import ARCHIVE, BlobState, Reason, Version, moment_of, second_of
 from shared.operations import runs
+from shared.operations.at_once import AtOnce
 from shared.operations.writing import remember_unprotected, target_of, verify
 from shared.parallel import for_each
 from shared.services import Services
@@ -168,11 +171,45 @@ async def _each(
     may_use_data_factory: bool = True,
 ) -> None:
     copier = _Copier(services, message.container, outcome, may_use_data_factory)
+    at_once = AtOnce(services, message.container)
+    seconds: dict[Version, float] = {}
+    if len(versions) < FEW:
+        await _one_by_one(services, message, versions, outcome, copier.protect)
+        return
+    backed_up = await at_once.look(versions)
+    outcome.already += len(backed_up)
+
+    async def copy(version: Version) -> None:
+        began = time.monotonic()
+        with span("copy", bounded=True, container=message.container, engine="server", size=version.size):
+            copied = await at_once.copy(version)
+        if copied:
+            seconds[version] = time.monotonic() - began
+        else:
+            await copier.protect(version)
+
+    async def verify_copy(version: Version) -> None:
+        await at_once.verify(version)
+        outcome.add_copies("server", [version], seconds[version])
+
+    await _one_by_one(services, message, [version for version in versions if version not in backed_up], outcome, copy)
+    await at_once.look_at_copies()
+    await _one_by_one(services, message, list(at_once.written), outcome, verify_copy)
+
+
+async def _one_by_one(
+    services: Services,
+    message: Message,
+    versions: Sequence[Version],
+    outcome: Outcome,
+    work: Callable[[Version], Awaitable[None]],
+) -> None:
+    """Does the work for each of them, many at once; one that fails never stops the others."""
 
     async def one(version: Version) -> None:
         try:
             try:
-                await copier.protect(version)
+                await work(version)
             except Unprotectable as error:
                 outcome.unprotectable += 1
                 log.warning("%s", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 
 from shared.adapters.backup import BackupStorage
@@ -16,12 +17,23 @@ from shared.model import BlobState, Version, second_of
 from shared.services import Services
 
 
-async def target_of(origin: SourceStorage, backup: BackupStorage, container: str, source: BlobState) -> Target:
-    """Where this version's backup goes, and what goes with it; its container is there afterwards."""
+async def target_of(
+    origin: SourceStorage,
+    backup: BackupStorage,
+    container: str,
+    source: BlobState,
+    tags: Mapping[str, str] | None = None,
+) -> Target:
+    """Where this version's backup goes, and what goes with it; its container is there afterwards.
+
+    Args:
+        tags: the source's index tags, where they are known already.
+    """
     target = backup_container(container)
     await backup.ensure_container(target, versions_of=container)
+    tags = await origin.tags(container, source) if tags is None else tags
     # A hash that somebody else keeps under that name would be taken for one that `verify` has kept.
-    tags = {key: value for key, value in (await origin.tags(container, source)).items() if key != KEPT_MD5}
+    tags = {key: value for key, value in tags.items() if key != KEPT_MD5}
     return Target(backup.account, target, backup_name(source.version), backup_metadata(source), tags)
 
 
@@ -31,7 +43,15 @@ async def verify(backup: BackupStorage, source: BlobState, target: Target) -> No
     Raises:
         CopyUnverified: it is not there, not whole, or not provably this version.
     """
-    copy = await backup.state(target.container, target.name)
+    check(await backup.state(target.container, target.name), source, target)
+
+
+def check(copy: BlobState | None, source: BlobState, target: Target) -> None:
+    """Whether what stands where a backup was written is it.
+
+    Raises:
+        CopyUnverified: as with `verify`.
+    """
     if copy is None or not same_bytes(copy, source):
         raise CopyUnverified(f"{target.container}/{target.name}: the copy is missing or differs from its source")
     verdict = standing(source.version, copy)

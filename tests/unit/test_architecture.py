@@ -55,6 +55,7 @@ PURE_MODULES = {
     "enum",
     "fnmatch",
     "hashlib",
+    "itertools",
     "json",
     "posixpath",
     "pydantic",

@@ -394,7 +394,7 @@ class TestSettings:
         assert usable.backup.usable
         assert not usable.source.usable
         assert not usable.state.usable
-        assert (usable.backup_queue, usable.concurrency, usable.engine) == ("requests", 32, "server")
+        assert (usable.backup_queue, usable.concurrency, usable.engine) == ("requests", 128, "server")
         assert usable.data_factory is None
 
     def test_right_settings_are_loaded_as_they_are_examined(self) -> None:
