@@ -16,7 +16,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from shared.adapters.calls import Calls
 from shared.adapters.pacing import DEFAULT_CAP, Pacer
 from shared.adapters.retrying import StorageRetry
-from shared.adapters.signing import STORAGE_SCOPE, USER_AGENT, Bearer, Signature
+from shared.adapters.signing import USER_AGENT, Bearer, Signature
 from shared.connections import Connection
 from shared.decisions.names import refusal
 from shared.errors import BlobGone
@@ -66,10 +66,11 @@ class Account:
             self.service = BlobServiceClient.from_connection_string(connection.connection_string, **client_options())
         else:
             self.service = BlobServiceClient(connection.blob_endpoint, self.credential, **client_options())
+        self.bearer = Bearer(self.credential) if self.credential else None
         self.calls = Calls(
             self.endpoint,
             Signature(connection, self.credential, _CALLS, services=Services(blob=True)),
-            Bearer(self.credential) if self.credential else None,
+            self.bearer,
             Pacer(calls_at_once),
         )
 
@@ -99,9 +100,8 @@ class Account:
         """
         url = f"{self.endpoint}/{container}/{quote(name, safe='/~')}"
         query = [f"snapshot={quote(snapshot)}"] if snapshot else []
-        if self.credential is not None:
-            token = await self.credential.get_token(STORAGE_SCOPE)
-            return "?".join([url, *query]), f"Bearer {token.token}"
+        if self.bearer is not None:
+            return "?".join([url, *query]), await self.bearer.header()
         query.append(self.connection.sas or self._sas(container, name, snapshot))
         return f"{url}?{'&'.join(query)}", None
 

@@ -179,10 +179,14 @@ class _Traced(NamedTuple):
     headers: Mapping[str, str]
 
 
-def _session(endpoint: str) -> aiohttp.ClientSession:
-    """How many connections there are, the pacer decides. The proxy is the one of the environment, found out once."""
+def proxy_of(endpoint: str) -> str | None:
+    """The proxy that the environment names for this address. aiohttp would find it out anew for each call."""
     address = urlsplit(endpoint)
-    proxy = None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
+    return None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
+
+
+def _session(endpoint: str) -> aiohttp.ClientSession:
+    """How many connections there are, the pacer decides."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -190,5 +194,5 @@ def _session(endpoint: str) -> aiohttp.ClientSession:
         skip_auto_headers=("Accept-Encoding", "Content-Type"),
         auto_decompress=False,
         timeout=_TIMEOUT,
-        proxy=proxy,
+        proxy=proxy_of(endpoint),
     )

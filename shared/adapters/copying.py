@@ -54,12 +54,12 @@ async def copy_version(origin: SourceStorage, container: str, source: BlobState,
     """
     if source.blob_type == "BlockBlob" and target.replaced_type not in {"", "BlockBlob"}:
         target = replace(target, replaces=await _make_room(source, target), replaced_type="BlockBlob")
-    url, _ = await origin.account.readable_url(container, source.version.name, source.snapshot)
-    short = len(url) <= MAX_SOURCE_URL_CHARACTERS
+    readable = await origin.account.readable_url(container, source.version.name, source.snapshot)
+    short = len(readable[0]) <= MAX_SOURCE_URL_CHARACTERS
     if source.blob_type in {"AppendBlob", "PageBlob"} and short and _promotes(origin, source, target):
         await promote(origin, container, source, target)
     elif source.blob_type == "BlockBlob" and short:
-        await copy_whole(origin.account, container, source, target)
+        await _copy_whole(readable, container, source, target)
     elif source.blob_type in _PIECE_BY_PIECE:
         async with origin.passing_through:
             await _PIECE_BY_PIECE[source.blob_type](origin, container, source, target)
@@ -67,15 +67,15 @@ async def copy_version(origin: SourceStorage, container: str, source: BlobState,
         raise Unprotectable(Reason.UNSUPPORTED_TYPE, f"{source.version.name}: blob type {source.blob_type}")
 
 
-async def copy_whole(origin: Account, container: str, source: BlobState, target: Target) -> None:
+async def _copy_whole(readable: tuple[str, str | None], container: str, source: BlobState, target: Target) -> None:
     """Has the service copy a block blob: in one call up to `MAX_COPY_BLOB_BYTES`, else block by block.
 
     A copy that is to have no metadata goes by blocks too: told none, the one call would keep the source's.
     """
     if source.version.size > MAX_COPY_BLOB_BYTES or (source.metadata and not target.metadata):
-        await _by_blocks(origin, container, source, source, target)
+        await _by_blocks(readable, container, source, source, target)
         return
-    url, authorization = await origin.readable_url(container, source.version.name, source.snapshot)
+    url, authorization = readable
     tier = _tier(source)
     await target.account.calls.send(
         "PUT",
@@ -109,12 +109,14 @@ async def copy_staged(origin: Account, staged: BlobState, properties: BlobState,
         BackupExists: a blob stands there already; nothing was written.
         BlobChanged, BlobGone: the staged blob is not that one any more; nothing was written.
     """
-    await _by_blocks(origin, STAGING_CONTAINER, staged, properties, target)
+    readable = await origin.readable_url(STAGING_CONTAINER, staged.version.name, staged.snapshot)
+    await _by_blocks(readable, STAGING_CONTAINER, staged, properties, target)
 
 
-async def _by_blocks(origin: Account, container: str, source: BlobState, properties: BlobState, target: Target) -> None:
-    url, authorization = await origin.readable_url(container, source.version.name, source.snapshot)
-    blocks = await _stage_blocks(target, url, authorization, container, source)
+async def _by_blocks(
+    readable: tuple[str, str | None], container: str, source: BlobState, properties: BlobState, target: Target
+) -> None:
+    blocks = await _stage_blocks(target, *readable, container, source)
     await _commit(target, blocks, properties)
 
 

@@ -17,11 +17,12 @@ from azure.core.pipeline.policies import (
     RequestIdPolicy,
     UserAgentPolicy,
 )
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.blob import AccountSasPermissions, Services
 
 from shared.adapters.accounts import Account
-from shared.adapters.calls import API_VERSION
+from shared.adapters.calls import API_VERSION, proxy_of
 from shared.adapters.listing_arrow import CONTENT_TYPE as ARROW
 from shared.adapters.listing_arrow import arrow_marker, read_arrow
 from shared.adapters.listing_page import next_marker, parts
@@ -77,9 +78,10 @@ class Listing:
         self._client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
             account.endpoint,
             policies=[policy for policy in policies if policy is not None],
-            connection_timeout=10,
-            read_timeout=60,
+            transport=AioHttpTransport(use_env_settings=False, connection_timeout=10, read_timeout=60),
         )
+        proxy = proxy_of(account.endpoint)
+        self._options: dict[str, Any] = {"proxy": proxy} if proxy else {}
         self._accept = _ARROW_OR_XML
         self._not_told: StorageFailed | None = None
         permissions = AccountSasPermissions(list=True, tag=True)
@@ -162,7 +164,7 @@ class Listing:
         signature = self._signature.query()
         url = f"{self._account.endpoint}/{container}?{text}{'&' + signature if signature else ''}"
         with azure_errors(f"list {container}"):
-            response = await self._client.send_request(HttpRequest("GET", url, headers=dict(accept)))
+            response = await self._client.send_request(HttpRequest("GET", url, headers=dict(accept)), **self._options)
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
             arrow = response.headers.get("Content-Type", "").startswith(ARROW)
