@@ -145,9 +145,16 @@ def test_a_plans_file_is_gone_with_it() -> None:
     assert not plan.file.parent.exists()
 
 
-@pytest.mark.parametrize(
-    "damage", [b"cut", b"changed", b"no gzip", gzip.compress(b"{}\n"), gzip.compress(b'{"action":"eat"}\n')]
-)
+DAMAGES = {
+    "cut": b"cut",
+    "changed": b"changed",
+    "no gzip": b"no gzip",
+    "no step": gzip.compress(b"{}\n"),
+    "unknown action": gzip.compress(b'{"action":"eat"}\n'),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES.values()), ids=list(DAMAGES))
 def test_a_damaged_plan_is_never_carried_out(damage: bytes) -> None:
     with plan_of(*(Step(Action.LEAVE, str(number), "as it is") for number in range(99))) as plan:
         whole = plan.file.read_bytes()
