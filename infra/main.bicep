@@ -202,11 +202,6 @@ param alertEmail string = ''
 @description('The objective: the oldest unprotected version may be this old, in hours.')
 param objectiveHours int = 26
 
-@minValue(1)
-@maxValue(100)
-@description('Share of a container\'s blobs, in percent, whose change or deletion within one run raises an alert.')
-param unusualChangePercent int = 30
-
 @minValue(30)
 @maxValue(730)
 @description('Days for which logs and metrics are kept.')
@@ -533,7 +528,6 @@ module alerts 'modules/alerts.bicep' = {
     actionGroupId: monitoring.outputs.actionGroupId
     poisonQueue: '${chosen.SNAPKEEP_BACKUP_QUEUE}-poison'
     objectiveHours: objectiveHours
-    unusualChangePercent: unusualChangePercent
     drills: drills
     watchBackups: createBackup
   }

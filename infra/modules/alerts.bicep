@@ -19,9 +19,6 @@ param poisonQueue string
 @description('How old the oldest unprotected version may be, in hours.')
 param objectiveHours int
 
-@description('Share of a container\'s blobs, in percent, whose change within one run is unusual.')
-param unusualChangePercent int
-
 @description('Whether drills run in the app.')
 param drills bool
 
@@ -114,12 +111,11 @@ AppMetrics
     over: 'PT1H'
     enabled: true
     summary: 'An unusual share of a container changed or was deleted at once: it may be an attack.'
-    query: replace('''
+    query: '''
 AppMetrics
-| where Name == 'snapkeep.changes.share'
-| where Max * 100 >= __PERCENT__
-| summarize Share = max(Max) by Container = tostring(Properties['container']), Change = tostring(Properties['change'])
-''', '__PERCENT__', string(unusualChangePercent))
+| where Name == 'snapkeep.alarms' and Max > 0
+| summarize Last = max(TimeGenerated) by Container = tostring(Properties['container'])
+'''
   }
   {
     name: 'sas-expiry'

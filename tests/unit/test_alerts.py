@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.decisions.metrics import METRICS
 from shared.settings import Settings, read_settings_file
 from tests.bicep import INFRA, files, properties, text, walk
 
@@ -70,6 +71,11 @@ def test_a_query_asks_for_metrics_and_attributes_that_there_are(name: str, query
     attributes = set().union(*(known[each] for each in asked))
     assert set(re.findall(r"Properties\['(\w+)'\]", query)) <= attributes
     assert asked or "StorageBlobLogs" in query
+
+
+def test_the_documented_metrics_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `(snapkeep\.[\w.]+)` \| (\w+), `([^`]+)` \|", DOCUMENT, re.MULTILINE)
+    assert sorted(rows) == sorted((each.name, each.kind.value, each.unit) for each in METRICS)
 
 
 def test_every_metric_is_alerted_on_or_shown() -> None:
