@@ -100,6 +100,7 @@ AppMetrics
     query: '''
 AppMetrics
 | where Name == 'snapkeep.runs' and tostring(Properties['function']) == 'sync'
+| where tostring(Properties['outcome']) in ('complete', 'incomplete', 'failed')
 | summarize arg_max(TimeGenerated, Properties)
 | where tostring(Properties['outcome']) != 'complete'
 '''
