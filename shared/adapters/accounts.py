@@ -14,7 +14,7 @@ from azure.storage.blob import AccountSasPermissions, BlobSasPermissions, Servic
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from shared.adapters.calls import Calls
-from shared.adapters.pacing import DEFAULT_CAP, Pacer
+from shared.adapters.pacing import DEFAULT_CAP
 from shared.adapters.retrying import StorageRetry
 from shared.adapters.signing import USER_AGENT, Bearer, Signature
 from shared.connections import Connection
@@ -71,7 +71,7 @@ class Account:
             self.endpoint,
             Signature(connection, self.credential, _CALLS, services=Services(blob=True)),
             self.bearer,
-            Pacer(calls_at_once),
+            calls_at_once,
         )
 
     def blob(self, container: str, name: str, snapshot: str | None = None) -> BlobClient:

@@ -24,7 +24,7 @@ from azure.core.rest import HttpRequest
 from azure.core.settings import settings
 from yarl import URL
 
-from shared.adapters.pacing import Pacer
+from shared.adapters.pacing import DEFAULT_CAP, Pacer
 from shared.adapters.retrying import RETRIES, asked_seconds, passes, wait_seconds
 from shared.adapters.signing import USER_AGENT, Bearer, Signature
 from shared.adapters.translate import answered_error, azure_errors
@@ -47,13 +47,20 @@ class Answer(NamedTuple):
 class Calls:
     """Calls to one account's blob or queue service. The session is made at the first, inside its event loop."""
 
-    def __init__(self, endpoint: str, signature: Signature, bearer: Bearer | None, pacer: Pacer) -> None:
+    def __init__(
+        self, endpoint: str, signature: Signature, bearer: Bearer | None, calls_at_once: int = DEFAULT_CAP
+    ) -> None:
         self._endpoint = endpoint
         self._signature = signature
         self._bearer = bearer
-        self.pacer = pacer
+        self._calls_at_once = calls_at_once
+        self._pacers: dict[str, Pacer] = {}
         self._session: aiohttp.ClientSession | None = None
         self._traces = False
+
+    def pacer(self, kind: str) -> Pacer:
+        """What decides how many calls of a kind are under way."""
+        return self._pacers.setdefault(kind, Pacer(self._calls_at_once))
 
     async def send(
         self,
@@ -105,7 +112,8 @@ class Calls:
         doing: str,
     ) -> Answer | Exception:
         """One attempt in its turn; a second at once with a new token where the service takes the one it has no more."""
-        turn = await self.pacer.begin()
+        pacer = self.pacer(kind)
+        turn = await pacer.begin()
         answer: Answer | Exception | None = None
         try:
             answer = await self._request(method, address, query, headers, body, doing)
@@ -116,9 +124,8 @@ class Calls:
         finally:
             status = answer.status if isinstance(answer, Answer) else 0
             refused = status in _BUSY
-            self.pacer.end(
+            pacer.end(
                 turn,
-                kind,
                 answered=0 < status < 500,
                 refused=refused,
                 pause_seconds=asked_seconds(answer) if refused else 0.0,

@@ -1,4 +1,4 @@
-"""Lets as many calls to an account be under way as it bears: carries out what `shared.decisions.pace` decides."""
+"""Lets as many calls be under way as an account bears: carries out what `shared.decisions.pace` decides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from time import monotonic
 
-from shared.decisions.pace import Took, after_refusal, after_round, begin
+from shared.decisions.pace import after_refusal, after_round, begin
 
 DEFAULT_CAP = 128
 
@@ -22,7 +22,10 @@ class Turn:
 
 
 class Pacer:
-    """Shared by all that calls one account, whichever part of the app it is."""
+    """Of one kind of call to one account, shared by all parts of the app that make it.
+
+    Of one kind, since kinds take their own time: large copies that are under way for long would keep looks waiting.
+    """
 
     def __init__(self, cap: int = DEFAULT_CAP) -> None:
         self._pace = begin(cap)
@@ -30,7 +33,7 @@ class Pacer:
         self._refusals = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._paused_until = 0.0
-        self._took: dict[str, Took] = {}
+        self._took_seconds = 0.0
         self._answered = 0
         self._wanted_more = False
 
@@ -48,11 +51,10 @@ class Pacer:
             self._running += 1
         return Turn(monotonic(), self._refusals)
 
-    def end(self, turn: Turn, kind: str, *, answered: bool, refused: bool = False, pause_seconds: float = 0.0) -> None:
+    def end(self, turn: Turn, *, answered: bool, refused: bool = False, pause_seconds: float = 0.0) -> None:
         """Notes how a call ended.
 
         Args:
-            kind: what it was, for its usual time.
             answered: whether the service did what was asked, or said what is wrong with it.
             refused: whether the service said that it is too busy.
             pause_seconds: how long it asks to be left alone.
@@ -61,7 +63,7 @@ class Pacer:
         if refused:
             self._refuse(turn, pause_seconds)
         elif answered:
-            self._count(kind, monotonic() - turn.began)
+            self._count(monotonic() - turn.began)
         self._wake()
 
     def _refuse(self, turn: Turn, pause_seconds: float) -> None:
@@ -83,16 +85,16 @@ class Pacer:
             self._paused_until = 0.0
             self._wake()
 
-    def _count(self, kind: str, seconds: float) -> None:
-        before = self._took.get(kind)
-        self._took[kind] = Took(before.calls + 1, before.seconds + seconds) if before else Took(1, seconds)
+    def _count(self, seconds: float) -> None:
+        self._took_seconds += seconds
         self._answered += 1
         if self._answered >= self._pace.limit:
-            self._pace = after_round(self._pace, self._took, wanted_more=self._wanted_more)
+            mean_seconds = self._took_seconds / self._answered
+            self._pace = after_round(self._pace, mean_seconds, wanted_more=self._wanted_more)
             self._new_round()
 
     def _new_round(self) -> None:
-        self._took, self._answered, self._wanted_more = {}, 0, False
+        self._took_seconds, self._answered, self._wanted_more = 0.0, 0, False
 
     def _free(self) -> bool:
         return self._running < self._pace.limit and not self._paused_until

@@ -15,7 +15,6 @@ from azure.storage.queue.aio import QueueClient
 
 from shared.adapters.accounts import client_options, credential_of
 from shared.adapters.calls import Calls
-from shared.adapters.pacing import Pacer
 from shared.adapters.signing import Bearer, Signature
 from shared.adapters.translate import azure_errors
 from shared.connections import Connection
@@ -59,7 +58,6 @@ class RequestQueue:
             connection.queue_endpoint,
             Signature(connection, self._credential, AccountSasPermissions(add=True), services=Services(queue=True)),
             Bearer(self._credential) if self._credential else None,
-            Pacer(),
         )
 
     async def send(self, message: Message, delay_seconds: float = 0) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-AT_FIRST = 16
+AT_FIRST = 32
 """How many calls there are at once before anything is known of the service."""
 
 STEADY = 2.0
@@ -17,31 +16,19 @@ _DRIFT = 1.05
 
 @dataclass(frozen=True)
 class Pace:
-    """How many calls are made at once.
+    """How many calls of one kind are made at once.
 
     Attributes:
         limit: so many, at most.
         cap: the highest that `limit` may be.
         doubling: nothing has shown yet where the service's limit is.
-        usual_seconds: what a call takes when the service is unburdened, by its kind: a copy takes longer than a HEAD.
+        usual_seconds: what a call takes when the service is unburdened; None before that is known.
     """
 
     limit: int
     cap: int
     doubling: bool = True
-    usual_seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Took:
-    """How long the calls of one kind took in a round."""
-
-    calls: int
-    seconds: float
-
-    @property
-    def mean_seconds(self) -> float:
-        return self.seconds / self.calls
+    usual_seconds: float | None = None
 
 
 def begin(cap: int) -> Pace:
@@ -49,19 +36,15 @@ def begin(cap: int) -> Pace:
     return Pace(min(AT_FIRST, cap), cap)
 
 
-def after_round(pace: Pace, took: Mapping[str, Took], *, wanted_more: bool) -> Pace:
+def after_round(pace: Pace, mean_seconds: float, *, wanted_more: bool) -> Pace:
     """The pace after as many calls as are made at once were answered.
 
     Args:
-        took: what the round's calls took, by their kind.
+        mean_seconds: what each of them took.
         wanted_more: whether more calls were there to be made; if not, the round says nothing of a higher pace.
     """
-    usual = dict(pace.usual_seconds)
-    for kind, each in took.items():
-        usual[kind] = min(each.mean_seconds, usual[kind] * _DRIFT) if kind in usual else each.mean_seconds
-    expected = sum(each.calls * usual[kind] for kind, each in took.items())
-    steady = sum(each.seconds for each in took.values()) <= STEADY * expected
-    if not steady:
+    usual = mean_seconds if pace.usual_seconds is None else min(mean_seconds, pace.usual_seconds * _DRIFT)
+    if mean_seconds > STEADY * usual:
         return replace(pace, doubling=False, usual_seconds=usual)
     if not wanted_more:
         return replace(pace, usual_seconds=usual)

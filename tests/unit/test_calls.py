@@ -23,7 +23,6 @@ from shared import __version__
 from shared.adapters import retrying
 from shared.adapters.accounts import Account
 from shared.adapters.calls import Answer, Calls
-from shared.adapters.pacing import Pacer
 from shared.adapters.requests import RequestQueue
 from shared.adapters.signing import Bearer, Signature
 from shared.adapters.source import SourceStorage
@@ -214,7 +213,7 @@ async def with_identity(server: Canned, identity: Identity) -> AsyncIterator[Cal
     """Calls with a bearer token. The SDK's clients refuse one without TLS, so that there is no account around them."""
     of_nothing = Connection("SourceStorage", blob_uri=server.url)
     signature = Signature(of_nothing, identity, AccountSasPermissions(), services=Services(blob=True))
-    calls = Calls(server.url, signature, Bearer(identity), Pacer())
+    calls = Calls(server.url, signature, Bearer(identity))
     yield lambda: calls.send("PUT", "raw/a", "snapshot", "snapshot raw/a", query="comp=snapshot")
     await calls.close()
 
@@ -397,16 +396,16 @@ async def test_a_busy_service_is_called_by_half_as_many_and_then_by_more_again(o
 
     adapters = await opened(reply, 64)
     await for_each(range(400), lambda _: adapters.snapshot(), 64)
-    before = adapters.account.calls.pacer.limit
-    assert before > 16
+    before = adapters.account.calls.pacer("snapshot").limit
+    assert before > 32
     busy = True
     with pytest.raises(ServiceUnavailable):
         await adapters.snapshot()
-    halved = adapters.account.calls.pacer.limit
+    halved = adapters.account.calls.pacer("snapshot").limit
     assert halved <= before // 2
     busy = False
     await for_each(range(400), lambda _: adapters.snapshot(), 64)
-    assert adapters.account.calls.pacer.limit > halved
+    assert adapters.account.calls.pacer("snapshot").limit > halved
 
 
 @pytest.mark.usefixtures("at_once")
@@ -424,7 +423,10 @@ async def test_calls_that_are_refused_together_halve_the_pace_once(opened: Calla
     adapters = await opened(reply, 16)
     await for_each(range(16), lambda _: adapters.snapshot(), 16)
     assert adapters.server.at_once == 16
-    assert adapters.account.calls.pacer.limit in {8, 9}  # one more when the eight that came next were answered
+    assert adapters.account.calls.pacer("snapshot").limit in {
+        8,
+        9,
+    }  # one more when the eight that came next were answered
 
 
 async def test_no_call_is_made_while_the_service_asks_to_be_left_alone(opened: Callable[..., Any]) -> None:

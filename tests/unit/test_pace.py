@@ -8,38 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.decisions.pace import Pace, Took, after_refusal, after_round, begin
-
-
-def calls(pace: Pace, seconds_each: float, kind: str = "look") -> dict[str, Took]:
-    """A round in which each call took this long."""
-    return {kind: Took(pace.limit, pace.limit * seconds_each)}
+from shared.decisions.pace import after_refusal, after_round, begin
 
 
 def test_it_doubles_up_to_the_cap_while_calls_take_as_long_as_ever() -> None:
     pace, limits = begin(100), []
     for _ in range(5):
         limits.append(pace.limit)
-        pace = after_round(pace, calls(pace, 0.02), wanted_more=True)
-    assert limits == [16, 32, 64, 100, 100]
+        pace = after_round(pace, 0.02, wanted_more=True)
+    assert limits == [32, 64, 100, 100, 100]
 
 
 def test_a_low_cap_is_never_passed() -> None:
     pace = begin(3)
     assert pace.limit == 3
-    assert after_round(pace, calls(pace, 0.02), wanted_more=True).limit == 3
+    assert after_round(pace, 0.02, wanted_more=True).limit == 3
 
 
 def test_it_does_not_grow_where_no_more_is_to_be_done() -> None:
     pace = begin(100)
-    assert after_round(pace, calls(pace, 0.02), wanted_more=False).limit == 16
+    assert after_round(pace, 0.02, wanted_more=False).limit == 32
 
 
 def test_it_stays_where_calls_begin_to_wait_for_each_other_and_then_grows_slowly() -> None:
-    pace = after_round(begin(1000), calls(begin(1000), 0.02), wanted_more=True)
-    slow = after_round(pace, calls(pace, 0.05), wanted_more=True)
-    assert (slow.limit, slow.doubling) == (32, False)
-    assert after_round(slow, calls(slow, 0.02), wanted_more=True).limit == 36
+    pace = after_round(begin(1000), 0.02, wanted_more=True)
+    slow = after_round(pace, 0.05, wanted_more=True)
+    assert (slow.limit, slow.doubling) == (64, False)
+    assert after_round(slow, 0.02, wanted_more=True).limit == 72
 
 
 def test_it_halves_when_the_service_is_too_busy_and_recovers() -> None:
@@ -48,7 +43,7 @@ def test_it_halves_when_the_service_is_too_busy_and_recovers() -> None:
     assert pace.limit == 32
     rounds = 0
     while pace.limit < 128:
-        pace = after_round(pace, calls(pace, 0.02), wanted_more=True)
+        pace = after_round(pace, 0.02, wanted_more=True)
         rounds += 1
     assert rounds == 13
 
@@ -58,36 +53,28 @@ def test_one_call_at_a_time_remains() -> None:
     for _ in range(9):
         pace = after_refusal(pace)
     assert pace.limit == 1
-    assert after_round(pace, calls(pace, 0.02), wanted_more=True).limit == 2
-
-
-def test_a_kind_of_call_that_takes_longer_by_nature_is_no_sign_of_load() -> None:
-    pace = after_round(begin(64), calls(begin(64), 0.01), wanted_more=True)
-    pace = after_round(pace, {"look": Took(16, 0.16), "copy": Took(16, 8.0)}, wanted_more=True)
-    assert pace.limit == 64
+    assert after_round(pace, 0.02, wanted_more=True).limit == 2
 
 
 def test_a_service_that_is_slower_for_good_becomes_the_usual() -> None:
     pace = begin(64)
-    pace = after_round(pace, calls(pace, 0.01), wanted_more=True)
+    pace = after_round(pace, 0.01, wanted_more=True)
     for _ in range(40):
-        pace = after_round(pace, calls(pace, 0.03), wanted_more=True)
+        pace = after_round(pace, 0.03, wanted_more=True)
     assert pace.limit == 64
-    assert pace.usual_seconds["look"] == pytest.approx(0.03)
+    assert pace.usual_seconds == pytest.approx(0.03)
 
 
 @given(
     st.integers(1, 512),
-    st.lists(
-        st.none() | st.tuples(st.sampled_from(["look", "copy"]), st.floats(0.0, 100.0), st.booleans()), max_size=60
-    ),
+    st.lists(st.none() | st.tuples(st.floats(0.0, 100.0), st.booleans()), max_size=60),
 )
-def test_it_is_never_below_one_nor_above_the_cap(cap: int, rounds: list[tuple[str, float, bool] | None]) -> None:
+def test_it_is_never_below_one_nor_above_the_cap(cap: int, rounds: list[tuple[float, bool] | None]) -> None:
     pace = begin(cap)
     for each in rounds:
         if each is None:
             pace = after_refusal(pace)
         else:
-            kind, seconds, wanted_more = each
-            pace = after_round(pace, {kind: Took(pace.limit, pace.limit * seconds)}, wanted_more=wanted_more)
+            seconds, wanted_more = each
+            pace = after_round(pace, seconds, wanted_more=wanted_more)
         assert 1 <= pace.limit <= cap
