@@ -12,6 +12,7 @@ from datetime import datetime
 
 from shared.adapters.accounts import Account
 from shared.adapters.backup import BackupStorage
+from shared.adapters.pacing import cap_of
 from shared.adapters.source import SourceStorage
 from shared.adapters.state import State
 from shared.services import Services, utc_now
@@ -39,9 +40,9 @@ class Recovery:
 
     @classmethod
     def open(cls, settings: RecoverySettings, now: Callable[[], datetime] = utc_now) -> Recovery:
-        source = SourceStorage(Account(settings.source, settings.concurrency)) if settings.source else None
+        source = SourceStorage(Account(settings.source, cap_of(settings.concurrency))) if settings.source else None
         state = State(Account(settings.state or settings.backup))
-        backup = BackupStorage(Account(settings.backup, settings.concurrency), state)
+        backup = BackupStorage(Account(settings.backup, cap_of(settings.concurrency)), state)
         return cls(settings, source, SourceStorage(backup.account, backup.listing), backup, state, now)
 
     @classmethod

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from shared.adapters.accounts import Account
 from shared.adapters.backup import BackupStorage
 from shared.adapters.datafactory import DataFactory
+from shared.adapters.pacing import cap_of
 from shared.adapters.requests import RequestQueue
 from shared.adapters.source import SourceStorage
 from shared.adapters.state import State
@@ -37,8 +38,8 @@ class Services:
         place = settings.data_factory
         return cls(
             settings,
-            SourceStorage(Account(settings.source, settings.concurrency)),
-            BackupStorage(Account(settings.backup, settings.concurrency), state),
+            SourceStorage(Account(settings.source, cap_of(settings.concurrency))),
+            BackupStorage(Account(settings.backup, cap_of(settings.concurrency)), state),
             RequestQueue(settings.queue, settings.backup_queue),
             state,
             DataFactory(place, settings.source) if place else None,

@@ -12,6 +12,11 @@ from shared.decisions.pace import after_refusal, after_round, begin
 DEFAULT_CAP = 128
 
 
+def cap_of(concurrency: int) -> int:
+    """How many calls of one kind an account gets at once at most, from all invocations, each of which makes so many."""
+    return max(concurrency, DEFAULT_CAP)
+
+
 @dataclass(frozen=True)
 class Turn:
     """A call's leave to be made."""
