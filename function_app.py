@@ -9,8 +9,8 @@ from shared import web
 from shared.errors import AlreadyRunning, SnapkeepError
 from shared.operations.backup import back_up
 from shared.operations.protect import protect as protect_container
-from shared.operations.reconcile import reconcile as reconcile_all
 from shared.operations.sync import sync as sync_all
+from shared.operations.timed import reconcile_on_timer
 from shared.runtime import NO_CONTEXT, SnapkeepApp
 
 app = SnapkeepApp()
@@ -67,7 +67,7 @@ async def reconcile(timer: func.TimerRequest, context: func.Context = NO_CONTEXT
     try:
         await app.run(
             "reconcile",
-            lambda services: reconcile_all(services, elapsed=lambda: time.monotonic() - began),
+            lambda services: reconcile_on_timer(services, elapsed=lambda: time.monotonic() - began),
             context,
         )
     except AlreadyRunning as other:

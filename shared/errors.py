@@ -75,6 +75,10 @@ class StorageFailed(SnapkeepError):
     http_status = 502
 
 
+class InventoryUnusable(SnapkeepError):
+    """A Blob Inventory is missing, old, damaged, or does not hold what is needed; the message says what to do."""
+
+
 class DataFactoryFailed(SnapkeepError):
     """Data Factory failed, refused or could not be reached.
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 async def for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], limit: int) -> None:
@@ -27,3 +28,15 @@ async def for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def in_thread(work: Callable[[], Value], stop: Callable[[], None]) -> Value:
+    """Does long work beside the event loop; when cancelled, it has `stop` end that work, and waits until it has."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait([working])
+        working.cancelled() or working.exception()  # what comes of it then is nobody's business
+        raise

@@ -41,6 +41,14 @@ class DataFactorySettings:
 
 
 @dataclass(frozen=True)
+class InventoryPlace:
+    """Where an account's Blob Inventory stands: a container of that account, and the rule that writes there."""
+
+    container: str
+    rule: str
+
+
+@dataclass(frozen=True)
 class VerifySample:
     """Which backups a reconciliation proves: `percent` of all, by their bytes or by what a HEAD tells of them."""
 
@@ -84,6 +92,19 @@ def _one_source_each(pairs: tuple[SyncPair, ...]) -> tuple[SyncPair, ...]:
     return pairs
 
 
+def _inventory(value: str) -> InventoryPlace:
+    container, _, rule = (part.strip() for part in value.partition("/"))
+    if not is_container_name(container) or not re.fullmatch(r"[A-Za-z0-9-]{1,256}", rule):
+        raise ValueError("expects the container and the rule of a Blob Inventory, such as inventory/snapkeep")
+    return InventoryPlace(container, rule)
+
+
+def _time_of_day(value: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("expects a time of day in UTC, such as 02:30")
+    return value
+
+
 def _queue_name(value: str) -> str:
     if not is_queue_name(value):
         raise ValueError("expects a queue name of 3 to 56 of a-z, 0-9 and single hyphens")
@@ -109,6 +130,8 @@ Globs = Annotated[tuple[Annotated[str, AfterValidator(_glob)], ...], BeforeValid
 Pairs = Annotated[
     tuple[Annotated[SyncPair, BeforeValidator(_pair)], ...], BeforeValidator(_split), AfterValidator(_one_source_each)
 ]
+Inventory = Annotated[InventoryPlace, BeforeValidator(_inventory)]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 
@@ -119,6 +142,9 @@ _CONNECTIONS = (
     ("queue", "BackupQueue", ("queue",)),
     ("state", "AzureWebJobsStorage", ("blob",)),
 )
+
+
+INVENTORY_SETTINGS = ("SNAPKEEP_SOURCE_INVENTORY", "SNAPKEEP_BACKUP_INVENTORY")
 
 
 class Settings(BaseModel):
@@ -154,6 +180,12 @@ class Settings(BaseModel):
     azcopy_path: str | None = Field(None, alias="AZCOPY_PATH")
     reconcile_schedule: Schedule = Field("0 30 2 * * *", alias="SNAPKEEP_RECONCILE_SCHEDULE")
     reconcile_budget_seconds: Positive = Field(1500, alias="SNAPKEEP_RECONCILE_BUDGET_SECONDS")
+    reconcile_from: Literal["listing", "inventory"] = Field("listing", alias="SNAPKEEP_RECONCILE_FROM")
+    source_inventory: Inventory | None = Field(None, alias="SNAPKEEP_SOURCE_INVENTORY")
+    backup_inventory: Inventory | None = Field(None, alias="SNAPKEEP_BACKUP_INVENTORY")
+    inventory_memory_mb: Annotated[int, Field(ge=256)] = Field(1024, alias="SNAPKEEP_INVENTORY_MEMORY_MB")
+    change_feed: bool = Field(False, alias="SNAPKEEP_CHANGE_FEED")
+    reconcile_at: TimeOfDay = Field("02:30", alias="SNAPKEEP_RECONCILE_AT")
     verify_sample_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
         None, alias="SNAPKEEP_VERIFY_SAMPLE_PERCENT"
     )
@@ -203,7 +235,7 @@ class Settings(BaseModel):
             for error in invalid.errors():
                 values.pop(str(error["loc"][0]), None)
             settings = cls.model_validate(values | connections)
-        problems += _missing_data_factory(given)
+        problems += _missing_data_factory(given) + _missing_inventories(given)
         if not (settings.adf_subscription_id and settings.adf_resource_group and settings.adf_factory):
             settings = settings.model_copy(update={"engine": "server"})
         source, backup = connections["source"], connections["backup"]
@@ -303,6 +335,17 @@ def _missing_data_factory(given: Mapping[str, str]) -> list[str]:
     return [
         f"{name}: missing; required while SNAPKEEP_ENGINE is {engine} (SNAPKEEP_ENGINE=server needs no Data Factory)"
         for name in ("SNAPKEEP_ADF_SUBSCRIPTION_ID", "SNAPKEEP_ADF_RESOURCE_GROUP", "SNAPKEEP_ADF_FACTORY")
+        if name not in given
+    ]
+
+
+def _missing_inventories(given: Mapping[str, str]) -> list[str]:
+    if given.get("SNAPKEEP_RECONCILE_FROM") != "inventory":
+        return []
+    return [
+        f"{name}: missing; required while SNAPKEEP_RECONCILE_FROM is inventory; expects the container and the rule of "
+        "that account's Blob Inventory, such as inventory/snapkeep"
+        for name in INVENTORY_SETTINGS
         if name not in given
     ]
 

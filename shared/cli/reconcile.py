@@ -13,6 +13,7 @@ from rich.table import Table
 
 from shared.cli.running import json_option, print_json, run, settings_option
 from shared.errors import printable
+from shared.operations.inventory import reconcile_from_inventory
 from shared.operations.reconcile import reconcile as reconcile_all
 from shared.services import Services
 
@@ -20,19 +21,26 @@ PIPE_COLUMNS = 160
 
 
 @click.command()
+@click.option(
+    "--from-inventory",
+    is_flag=True,
+    help="Compare the accounts' daily Blob Inventories instead of listing them; see the README, many blobs.",
+)
 @settings_option
 @json_option
-def reconcile(settings_file: Path | None, as_json: bool) -> None:
+def reconcile(from_inventory: bool, settings_file: Path | None, as_json: bool) -> None:
     """Fill in missing snapshots and backups in all containers, and report the coverage.
 
     Afterwards a part of the backups is verified and a few are restored, and the status page is written anew. Exit
     code 0: all is protected, and what was proven has held. 1: something is missing, failed or could not be read.
     """
 
+    operation = reconcile_from_inventory if from_inventory else reconcile_all
+
     async def work(services: Services) -> dict[str, Any]:
         began = time.monotonic()
         with Console(stderr=True).status("reconciling"):
-            return await reconcile_all(services, elapsed=lambda: time.monotonic() - began)
+            return await operation(services, elapsed=lambda: time.monotonic() - began)
 
     report = run(settings_file, work)
     if as_json:
@@ -71,6 +79,10 @@ def _print_coverage(report: dict[str, Any]) -> None:
     if not console.is_terminal:
         console = Console(width=PIPE_COLUMNS)  # a pipe has no width, and rich would cut the table at 80
     console.print(table)
+    if listing := report["listing"]:
+        click.echo(f"by inventories: what changed since {listing['as_of']} need not be known of")
+        for note in (*listing["fallbacks"], *listing["notes"]):
+            click.echo(printable(f"note: {note}"))
     if verify := report["verify"]:
         totals = verify["totals"]
         click.echo(f"verify: {totals['checked']:,} backups looked at, {totals['problems']:,} problems")

@@ -90,7 +90,8 @@ def essence(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in (group.live, group.newest_snapshot) if entry is not None]
 
 
-def _group(entries: list[Entry]) -> Group:
+def group_of(name: str, entries: Iterable[Entry]) -> Group:
+    """The group of these entries, all of which are of this name."""
     live = None
     snapshots = []
     for entry in entries:
@@ -98,4 +99,8 @@ def _group(entries: list[Entry]) -> Group:
             live = entry
         else:
             snapshots.append(entry)
-    return Group(entries[0].name, live, tuple(snapshots))
+    return Group(name, live, tuple(snapshots))
+
+
+def _group(entries: list[Entry]) -> Group:
+    return group_of(entries[0].name, entries)

@@ -93,11 +93,16 @@ def _judge(entry: Entry, found: IndexedBlob | None, snapshotted: bool, tally: _T
         tally.protected.append(entry)
         return
     elif backup is None and entry.tier == ARCHIVE:
-        detail = "in the archive tier, which can be neither read nor copied until it is rehydrated"
-        tally.unprotectable.append(Unprotected(version, Reason.ARCHIVED, detail))
+        tally.unprotectable.append(archived(version))
     elif backup is None:
         tally.missing.append(version)
     tally.oldest = min(tally.oldest or entry.last_modified, entry.last_modified)
+
+
+def archived(version: Version) -> Unprotected:
+    """A version in the archive tier that has no backup."""
+    detail = "in the archive tier, which can be neither read nor copied until it is rehydrated"
+    return Unprotected(version, Reason.ARCHIVED, detail)
 
 
 def _refused(live: Entry | None, why: tuple[Reason, str]) -> Coverage:

@@ -24,6 +24,7 @@ class ContainerReport:
         overwritten_lately, created_lately: blobs that were written in the day before the run, in place of an older
             version or not.
         alarm: what is unusual about the share of blobs that were overwritten or deleted.
+        listing: what it was compared by: the accounts' own `live` listings, or their `inventory`.
     """
 
     container: str
@@ -44,6 +45,7 @@ class ContainerReport:
     overwritten_lately: int = 0
     created_lately: int = 0
     alarm: str | None = None
+    listing: str = "live"
     duration_seconds: float = 0.0
     complete: bool = False
     error: str | None = None
@@ -113,8 +115,13 @@ def coverage_report(
     findings: Findings,
     *,
     complete: bool,
+    listing: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole report of a run. It is complete when every container was looked at to its end."""
+    """The whole report of a run. It is complete when every container was looked at to its end.
+
+    Args:
+        listing: the inventories that the run rests on, and how; None for one that listed the accounts.
+    """
     counts = ("blobs", "versions", "protected", "snapshots_created", "backups_requested")
     totals: dict[str, Any] = {name: sum(getattr(part, name) for part in containers) for name in counts}
     totals["unprotectable"] = sum(sum(part.unprotectable_by_reason.values()) for part in containers)
@@ -127,6 +134,7 @@ def coverage_report(
         "finished_at": second_of(now),
         "complete": complete and all(part.complete for part in containers),
         "errors": list(findings.errors),
+        "listing": listing,
         "totals": totals,
         "verify": findings.verify,
         "drill": findings.drill,

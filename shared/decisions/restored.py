@@ -6,13 +6,32 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from shared.decisions.restoring import Held, Job, Mode, Place, Step
-from shared.model import BlobState
+from shared.model import BlobState, Entry
 
 RESTORING = "snapkeep_restoring"
 """The metadata of a restored blob that is still being written, piece by piece: whose it is, and of what."""
 
 KEPT_MD5 = "snapkeep_md5"
 """The index tag of a backup that tells the MD5 of its bytes where the service holds none."""
+
+
+def entry_of(state: BlobState) -> Entry:
+    """What a HEAD told, as a listing would have."""
+    name, etag, last_modified, size = state.version
+    metadata = {key.lower(): value for key, value in state.metadata.items()}
+    return Entry(
+        name,
+        state.snapshot,
+        etag,
+        last_modified,
+        size,
+        state.md5,
+        state.blob_type,
+        state.tier,
+        directory=size == 0 and metadata.get("hdi_isfolder", "").lower() == "true",
+        metadata=state.metadata,
+        half=RESTORING in metadata,
+    )
 
 
 def mark(job_id: str, held: Held) -> str:

@@ -79,6 +79,25 @@ class Sampler:
             self._to_prove.offer(number, container, entry)
         self._to_restore.offer(number, container, entry)
 
+    def take_to_prove(self, drawn: Iterable[Chosen], out_of: int) -> None:
+        """Takes versions that were drawn elsewhere, at random, out of so many whose turn it is."""
+        drawn = list(drawn)
+        for container, entry in drawn:
+            self._to_prove.offer(_number(container, entry.version, self.seed), container, entry)
+        self._to_prove.offered += out_of - len(drawn)
+
+    def take_to_restore(self, drawn: Iterable[Chosen]) -> None:
+        """Takes versions that were drawn elsewhere, at random, out of all."""
+        for container, entry in drawn:
+            self._to_restore.offer(_number(container, entry.version, self.seed), container, entry)
+
+    def places_of_the_day(self) -> tuple[int, int]:
+        """The first and last place, out of 2**64, of the versions whose turn it is (`sampled`)."""
+        width = min(max(self.percent, MIN_PERCENT), 100)
+        window = self.day.toordinal() % days_of_a_round(width)
+        first, last = (int(edge * width / 100 * 2**64) for edge in (window, window + 1))
+        return min(first, 2**64 - 1), min(last, 2**64) - 1
+
     @property
     def to_prove(self) -> list[Chosen]:
         """The versions to prove: those of the day, or as many of them as there is room for."""

@@ -125,7 +125,7 @@ class Status:
     """What is known at one moment. None stands for what is not.
 
     Attributes:
-        reported_at: when the coverage report was written that most of this is from.
+        reported_at: when the coverage report was written that most of this is from, or the inventory that it rests on.
         checks: the last verify and drill, by their reports.
         history: the last reconciliations, oldest first.
         unprotected: the first of the versions that stay unprotected; `unprotected_count` are all.
@@ -187,7 +187,7 @@ def status(inputs: Inputs, now: datetime) -> Status:
         verdict=findings.verdict_of(reasons),
         reasons=tuple(sorted(reasons, key=lambda reason: reason.verdict is Verdict.UNKNOWN)),
         as_of=second_of(now),
-        reported_at=second_of(known.finished_at) if known else None,
+        reported_at=second_of(known.as_of) if known else None,
         total=_total(containers) if known else None,
         containers=containers,
         functions=(

@@ -87,6 +87,14 @@ class ContainerCoverage(BaseModel):
         return self
 
 
+class Listing(BaseModel):
+    """What a report rests on that was made from inventories; a part of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    as_of: Moment
+
+
 class Coverage(_Document):
     """`reports/latest.json`"""
 
@@ -98,6 +106,12 @@ class Coverage(_Document):
     containers: tuple[ContainerCoverage, ...]
     errors: tuple[Line, ...] = ()
     """What else the run was to find out, and could not."""
+    listing: Listing | None = None
+
+    @property
+    def as_of(self) -> datetime:
+        """What changed since then, the report need not know of."""
+        return self.listing.as_of if self.listing else self.finished_at
 
 
 class CoveragePoint(BaseModel):

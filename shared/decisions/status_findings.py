@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shared.decisions.inventory import MAX_AGE
 from shared.decisions.status_documents import (
     ContainerCoverage,
     Coverage,
@@ -25,6 +26,8 @@ from shared.model import QueueOverview, Reason, second_of
 
 TOO_OLD = timedelta(hours=26)
 """Reconciliation is nightly: a day, and time for a long run."""
+
+INVENTORY_TOO_OLD = TOO_OLD + MAX_AGE
 
 WAITED_TOO_LONG = timedelta(hours=1)
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -82,6 +85,12 @@ def coverage_findings(coverage: Coverage | Unreadable | None, now: datetime) -> 
         yield _unreadable(f"the coverage report could not be read: {coverage.reason}")
         return
     yield from _age("the coverage report", coverage.finished_at, now, "see why `reconcile` does not run")
+    if coverage.listing is not None and now - coverage.as_of > INVENTORY_TOO_OLD:
+        hours = INVENTORY_TOO_OLD.total_seconds() / 3600
+        yield _unknown(
+            f"the coverage report rests on an inventory of {second_of(coverage.as_of)}, more than {hours:.0f} h ago: "
+            "see whether the inventories are written daily"
+        )
     unfinished = [part for part in coverage.containers if part.error or not part.complete]
     if not coverage.containers:
         yield _unknown("no container was looked at: see SNAPKEEP_INCLUDE_CONTAINERS and SNAPKEEP_EXCLUDE_CONTAINERS")

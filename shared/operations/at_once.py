@@ -19,7 +19,7 @@ from shared.decisions.names import backup_name
 from shared.decisions.restored import RESTORING
 from shared.errors import BackupExists, BlobChanged, BlobGone, ContainerNotFound, Unprotectable
 from shared.model import ARCHIVE, BlobState, Version
-from shared.operations.looking import look_by_pages
+from shared.operations.paging import look_by_pages
 from shared.operations.writing import check, target_of, verify
 from shared.services import Services
 

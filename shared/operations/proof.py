@@ -17,11 +17,12 @@ from shared.adapters.reading import Rate
 from shared.containers import backup_container
 from shared.decisions.names import as_metadata, refusal, version_of_backup
 from shared.decisions.proof_reports import ContainerProof, verify_report
+from shared.decisions.restored import entry_of
 from shared.decisions.sampling import Sampler
 from shared.decisions.verification import expected_of, identity, missing
 from shared.errors import SnapkeepError
 from shared.expected import Expected
-from shared.model import BlobState, Entry
+from shared.model import BlobState
 from shared.operations.drill import drill
 from shared.operations.proof_scope import read_suspects, store, version_in_source
 from shared.operations.proving import Prover
@@ -151,7 +152,7 @@ class _Checks:
     async def _judge(
         self, state: BlobState, expected: Expected | None, *, by_bytes: bool, was: dict[str, Any] | None = None
     ) -> None:
-        found = _entry(state)
+        found = entry_of(state)
         who = self.prover.look(found, identity(found, expected), expected)
         if who is not None and by_bytes:
             await self.prover.prove(found, who, expected, was)
@@ -167,13 +168,4 @@ class _Checks:
         if version is None or refusal(version.name):
             return None
         found = await version_in_source(self.prover.services, self.prover.part.container, version)
-        return None if found is None else expected_of(_entry(found))
-
-
-def _entry(state: BlobState) -> Entry:
-    """What a HEAD told, as a listing would have."""
-    name, etag, last_modified, size = state.version
-    metadata = state.metadata
-    return Entry(
-        name, state.snapshot, etag, last_modified, size, state.md5, state.blob_type, state.tier, metadata=metadata
-    )
+        return None if found is None else expected_of(entry_of(found))

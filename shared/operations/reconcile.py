@@ -52,23 +52,24 @@ async def reconcile(services: Services, *, elapsed: Callable[[], float]) -> dict
         LeaseUnavailable: the lock was lost on the way. Nothing is written then: another run may have begun.
         StorageFailed: the containers could not be listed, or the report not be written.
     """
+    return await run_as(Reconciler, services, elapsed)
+
+
+async def run_as(kind: type[Reconciler], services: Services, elapsed: Callable[[], float]) -> dict[str, Any]:
+    """A reconciliation of this kind, and the report it wrote; as `reconcile`."""
     async with services.state.lock("reconcile") as lease:
         await _publish_unproven(services)
-        run = await _run(services)
+        run = await kind.run_of(services)
         with span("reconcile", run=run.run_id):
-            report = await _Reconciler(services, run, lease, elapsed).reconcile()
+            report = await kind(services, run, lease, elapsed).reconcile()
             note(outcome="succeeded" if report["complete"] else "incomplete")
     await write_page(services)
     log.info("reconcile %s: complete: %s, %s", report["run_id"], report["complete"], report["totals"])
     return report
 
 
-async def _run(services: Services) -> Run:
-    """The run that was interrupted, or a new one."""
-    saved = await services.state.read(CHECKPOINT)
-    found = Run.of(saved) if saved else None
-    if found is not None:
-        return found
+def new_run(services: Services) -> Run:
+    """A run that is at its beginning."""
     settings, now, run_id = services.settings, services.now(), uuid4().hex[:12]
     sampler = Sampler(settings.verify_sample.percent, now.date(), settings.drill_blobs, run_id)
     return Run(run_id, second_of(now), sampler)
@@ -97,11 +98,20 @@ async def _publish(services: Services, report: dict[str, Any]) -> None:
 
 
 @dataclass
-class _Reconciler:
+class Reconciler:
+    """One reconciliation, which lists all containers of both accounts."""
+
     services: Services
     run: Run
     lease: HeldLease
     elapsed: Callable[[], float]
+
+    @classmethod
+    async def run_of(cls, services: Services) -> Run:
+        """The run that was interrupted, or a new one."""
+        saved = await services.state.read(CHECKPOINT)
+        found = Run.of(saved) if saved else None
+        return found if found is not None else new_run(services)
 
     async def reconcile(self) -> dict[str, Any]:
         """Goes through all containers, proves some of their backups, and reports."""
@@ -113,7 +123,7 @@ class _Reconciler:
             ended = _failed(findings, "proofs: the app ended while they were made")
             await self.services.state.write(UNPROVEN, self._report(finished_at, ended, complete=complete))
             findings = await self._proven(findings)
-            self._check_lock()
+            self.check_lock()
         report = self._report(finished_at, findings, complete=complete)
         await alarms.watch(self.services, report)
         await _publish(self.services, report)
@@ -123,20 +133,28 @@ class _Reconciler:
         """Whether every container was gone through, be it with an error; otherwise where the run is, is saved."""
         complete = True
         try:
-            for container, exists in sorted((await self._containers()).items()):
-                await self._container(container, exists=exists)
+            await self.go_through(await self._containers())
             if self.services.data_factory is not None:
                 old = second_of(self.services.now() - timedelta(days=STAGING_DAYS))
                 await self.services.backup.sweep_staging(old)
         except OutOfTime:
             complete = False
-        self._check_lock()  # what comes now is written where another run would write
+        self.check_lock()  # what comes now is written where another run would write
         if complete:
             await self.services.state.delete(CHECKPOINT)
             await self.services.state.delete(LEFT_TO_SEE)
         else:
             await self.services.state.write(CHECKPOINT, self.run.document())
         return complete
+
+    async def go_through(self, containers: dict[str, bool]) -> None:
+        """Works on containers, each with whether it exists.
+
+        Raises:
+            OutOfTime: the run holds where it is.
+        """
+        for container, exists in sorted(containers.items()):
+            await self.list_container(container, exists=exists)
 
     async def _containers(self) -> dict[str, bool]:
         """The containers that are still to be gone through, and whether each exists.
@@ -150,11 +168,11 @@ class _Reconciler:
         done = {part.container for part in self.run.done}
         return {name: name in existing for name in (existing | gone) - done if self.services.settings.protects(name)}
 
-    async def _container(self, container: str, *, exists: bool) -> None:
+    async def list_container(self, container: str, *, exists: bool) -> None:
         report = self.run.begin(container)
         began, before = self.elapsed(), report.duration_seconds
         try:
-            work = ContainerPass(self.services, self.run, report, self._check_lock, self._check_time)
+            work = ContainerPass(self.services, self.run, report, self.check_lock, self.check_time)
             with span("reconcile container", container=container):
                 await work.go_through(exists=exists)
                 note(blobs=report.blobs, requested=report.backups_requested, snapshots=report.snapshots_created)
@@ -200,14 +218,21 @@ class _Reconciler:
 
     def _report(self, finished_at: datetime, findings: Findings, *, complete: bool) -> dict[str, Any]:
         run = self.run
-        return coverage_report(run.run_id, run.started_at, finished_at, run.parts, findings, complete=complete)
+        return coverage_report(
+            run.run_id, run.started_at, finished_at, run.parts, findings, complete=complete, listing=self.listing
+        )
 
-    def _check_time(self) -> None:
-        self._check_lock()
+    @property
+    def listing(self) -> dict[str, Any] | None:
+        """What the run rests on in place of listings, for its report."""
+        return None
+
+    def check_time(self) -> None:
+        self.check_lock()
         if self.elapsed() >= self.services.settings.reconcile_budget_seconds:
             raise OutOfTime
 
-    def _check_lock(self) -> None:
+    def check_lock(self) -> None:
         if self.lease.lost.is_set():
             raise LeaseUnavailable("the run lost its lock: another may begin; the next run goes on")
 

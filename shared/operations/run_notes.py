@@ -16,6 +16,7 @@ from shared.decisions.sync_report import SyncReport
 from shared.errors import AlreadyRunning, SnapkeepError
 from shared.model import second_of
 from shared.operations.backup import Outcome
+from shared.operations.changefeed import Followed
 from shared.operations.protect import Protected
 from shared.services import Services
 
@@ -92,6 +93,8 @@ def ending_of(result: object) -> Ending:
     if isinstance(result, SyncReport):
         good = f"pairs of containers mirrored: {len(result.pairs)}"
         return Ending("succeeded" if result.complete else "failed", result.failure or result.reason or good)
+    if isinstance(result, Followed):
+        return _followed_ending(result)
     if isinstance(result, dict):
         return _reconcile_ending(result)
     raise TypeError(f"no function gives a {type(result).__name__}")
@@ -117,6 +120,13 @@ def _reconcile_ending(report: dict[str, Any]) -> Ending:
     totals = report["totals"]
     done = f"{totals['protected']:,} of {totals['versions']:,} versions protected"
     return Ending("succeeded", done) if report["complete"] else Ending("incomplete", f"{done}; not all looked at")
+
+
+def _followed_ending(followed: Followed) -> Ending:
+    done = f"change feed: {followed.events:,} events, {followed.requested:,} backups requested"
+    if not followed.complete:
+        return Ending("incomplete", f"change feed: {followed.reason}")
+    return Ending("succeeded", f"change feed: {followed.reason}" if followed.reason else done)
 
 
 def _callers_fault(error: Exception) -> bool:

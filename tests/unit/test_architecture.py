@@ -32,8 +32,8 @@ PLAIN = [
     "shared/tracing.py",
     "shared/wording.py",
 ]
-ON_DISK = ["shared/plan.py", "shared/version_index.py"]
-"""What a restore keeps in temporary files: plain, but made of what decisions speak of."""
+ON_DISK = ["shared/inventory_index.py", "shared/plan.py", "shared/version_index.py"]
+"""What a restore, or a comparison of inventories, keeps in temporary files: plain, but of what decisions speak of."""
 PAGE = [name for name in FILES if name.startswith("shared/status_page/")]
 COMMANDS = [name for name in FILES if name.startswith("shared/cli/")]
 ENTRY_POINTS = [
