@@ -60,7 +60,8 @@ def coverage_chart(history: Sequence[CoveragePoint]) -> Chart | None:
 
 def recovery_chart(history: Sequence[CoveragePoint]) -> Chart | None:
     """The age of the oldest unprotected version at each run, 0 without one; None without a run that tells it."""
-    seconds = [(run.oldest_unprotected_seconds or 0) if run.complete else None for run in history]
+    # A version can be younger than nothing, when the app's clock is behind the service's.
+    seconds = [max(run.oldest_unprotected_seconds or 0, 0) if run.complete else None for run in history]
     known = [value for value in seconds if value is not None]
     if not known:
         return None

@@ -12,6 +12,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from shared.decisions.inventory import Side
 from shared.errors import InventoryUnusable
+from shared.model import second_of
 from shared.operations.inventory import reconcile_from_inventory
 from shared.operations.protect import protect
 from shared.operations.timed import reconcile_on_timer
@@ -22,8 +23,8 @@ from tests.inventories import Form, Publisher
 from tests.protection import assert_protected, backup_names
 from tests.queue_reader import QueueReader
 
-NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
-STARTED = datetime(2026, 11, 20, 0, 10, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
+STARTED = NOW - timedelta(hours=6)
 Open = Callable[..., Services]
 
 
@@ -34,7 +35,7 @@ def publisher(services: Services, tmp_path: Path) -> Publisher:
 
 @pytest.fixture
 def open_with_inventory(open_services: OpenServices, publisher: Publisher) -> Open:
-    return lambda **overrides: open_services(**publisher.settings | {"now": lambda: NOW} | overrides)
+    return lambda **overrides: open_services(**publisher.settings | overrides)
 
 
 async def run(services: Services) -> dict[str, Any]:
@@ -81,7 +82,7 @@ async def test_what_lacks_something_is_filled_in_once_and_is_protected_in_the_en
     assert counts(only(last)) == (6, 7, 7, 0, 0)
     assert only(last)["listing"] == "inventory"
     assert (last["verify"]["totals"]["checked"], last["drill"]["picked"], last["errors"]) == (7, 2, [])
-    assert last["listing"]["as_of"] == "2026-11-20T01:10:00Z"
+    assert last["listing"]["as_of"] == second_of(STARTED + timedelta(hours=1))
     assert last["listing"]["fallbacks"] == []
     assert await assert_protected(container, backups) == 7
 
@@ -151,16 +152,16 @@ async def test_a_run_that_failed_is_passed_over_and_named(
     later = STARTED + timedelta(hours=3)
     await publisher.publish([container.container_name], later, status="Failed", files=[], inventoryCompletionTime=None)
     report = await run(open_with_inventory())
-    assert report["listing"]["as_of"] == "2026-11-20T00:10:00Z"
+    assert report["listing"]["as_of"] == second_of(STARTED)
     assert [note.partition(": ")[2] for note in report["listing"]["notes"]] == [
-        "the run of 2026-11-20T03:10:00Z is Failed"
+        f"the run of {second_of(later)} is Failed"
     ] * 2
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"status": "Pending"}, "no run since 2026-11-16 ended well; .*2026-11-20T00:10:00Z is Pending"),
+        ({"status": "Pending"}, f"no run since .* ended well; .*{second_of(STARTED)} is Pending"),
         ({"endpoint": "https://another.blob.core.windows.net"}, "is of the account another, and not of source"),
         ({"summary": {"objectCount": 5}}, "its files hold 1 rows, and its manifest says 5"),
         ({"ruleDefinition": {"format": "csv"}}, "manifest.json: ruleDefinition.schemaFields: Field required"),

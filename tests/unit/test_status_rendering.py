@@ -285,3 +285,21 @@ def test_ages_read_in_their_two_greatest_units(seconds: int | None, text: str) -
 
 def test_shares_keep_the_tenth_that_they_were_rounded_down_to() -> None:
     assert [percent(value) for value in (None, 0.0, 99.9, 100.0)] == ["–", "0 %", "99.9 %", "100 %"]
+
+
+def test_a_version_that_is_yet_to_come_by_this_machines_clock_is_drawn_as_new() -> None:
+    run = CoveragePoint.model_validate(
+        {
+            "run_id": "1",
+            "finished_at": "2026-11-20T03:00:00Z",
+            "complete": True,
+            "versions": 1,
+            "protected": 0,
+            "unprotectable": 0,
+            "missing": 1,
+            "oldest_unprotected_seconds": -5,
+        }
+    )
+    chart = recovery_chart([run])
+    assert chart is not None
+    assert chart.summary == "0 s throughout."
