@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.connections import Connection
 from shared.containers import backup_container, is_container_name, is_system_container
 from shared.errors import SettingsError
-from shared.settings import RecoverySettings, Settings, SyncPair
+from shared.settings import InventoryPlace, RecoverySettings, Settings, SyncPair
 
 KEY = "c2VjcmV0LWtleS1vZi10aGUtYWNjb3VudA=="
 SIGNATURE = "sv=2024-11-04&ss=b&sig=c2VjcmV0LXNpZ25hdHVyZQ%3D%3D&se=2027-01-01"
@@ -519,3 +519,39 @@ class TestAlarms:
     def test_a_share_is_a_percentage(self, value: str) -> None:
         with pytest.raises(SettingsError, match="SNAPKEEP_ALARM_SHARE_PERCENT"):
             Settings.load(GOOD | {"SNAPKEEP_ALARM_SHARE_PERCENT": value})
+
+
+class TestManyBlobs:
+    def test_inventories_are_named_by_container_and_rule(self) -> None:
+        settings = Settings.load(
+            GOOD
+            | {
+                "SNAPKEEP_RECONCILE_FROM": "inventory",
+                "SNAPKEEP_SOURCE_INVENTORY": "inventory/Rule1",
+                "SNAPKEEP_BACKUP_INVENTORY": " daily / snapkeep ",
+            }
+        )
+        assert settings.source_inventory == InventoryPlace("inventory", "Rule1")
+        assert settings.backup_inventory == InventoryPlace("daily", "snapkeep")
+        assert (settings.change_feed, settings.reconcile_at) == (False, "02:30")
+
+    def test_reconciling_by_inventories_needs_both(self) -> None:
+        with pytest.raises(SettingsError) as refused:
+            Settings.load(GOOD | {"SNAPKEEP_RECONCILE_FROM": "inventory"})
+        for name in ("SNAPKEEP_SOURCE_INVENTORY", "SNAPKEEP_BACKUP_INVENTORY"):
+            assert f"{name}: missing; required while SNAPKEEP_RECONCILE_FROM is inventory" in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("SNAPKEEP_SOURCE_INVENTORY", "inventory"),
+            ("SNAPKEEP_BACKUP_INVENTORY", "Inventory/rule"),
+            ("SNAPKEEP_RECONCILE_FROM", "memory"),
+            ("SNAPKEEP_RECONCILE_AT", "24:00"),
+            ("SNAPKEEP_CHANGE_FEED", "perhaps"),
+            ("SNAPKEEP_INVENTORY_MEMORY_MB", "64"),
+        ],
+    )
+    def test_a_malformed_value_is_refused_by_name(self, name: str, value: str) -> None:
+        with pytest.raises(SettingsError, match=f"{name}: "):
+            Settings.load(GOOD | {name: value})

@@ -1,0 +1,128 @@
+"""The change feed against real storage: what nobody announced is found, once, and nothing is passed over.
+
+Azurite has no `$blobchangefeed`: the feed stands in a container of another name here, in the published layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+
+from shared.adapters.changefeed import ChangeFeed
+from shared.errors import StorageFailed
+from shared.operations.changefeed import CURSOR, Followed, follow
+from shared.operations.protect import protect
+from shared.operations.reconcile import LATEST
+from shared.operations.timed import reconcile_on_timer
+from shared.services import Services
+from tests.changefeeds import FOLDERS, Feed, event
+from tests.conftest import OpenServices
+from tests.fault_proxy import FaultProxy, Rule, answer
+from tests.protection import assert_protected
+from tests.queue_reader import QueueReader
+
+HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+BEFORE = HOUR - timedelta(hours=1)
+
+
+@pytest.fixture
+async def feed(source_account: BlobServiceClient, services: Services) -> AsyncIterator[Feed]:
+    container = source_account.get_container_client(f"feed-{uuid4().hex[:12]}")
+    await container.create_container()
+    await services.state.delete(CURSOR)
+    yield Feed(container)
+    await services.state.delete(CURSOR)
+
+
+async def run(services: Services, feed: Feed) -> Followed:
+    reader = ChangeFeed(services.source.account, feed.container.container_name)
+    return await follow(services, reader, elapsed=lambda: 0.0)
+
+
+def done(followed: Followed) -> tuple[int, int, int, int]:
+    return followed.events, followed.looked_at, followed.requested, followed.snapshots_created
+
+
+async def test_what_nobody_announced_is_protected_and_events_are_read_once(
+    services: Services, feed: Feed, container: ContainerClient, backups: ContainerClient, reader: QueueReader
+) -> None:
+    name = container.container_name
+    for blob in ("a.csv", "b é.csv", "announced"):
+        await container.upload_blob(blob, b"x")
+    await protect(services, name, "announced", elapsed=lambda: 0.0)
+    await reader.drain(services)
+    await feed.append(BEFORE, FOLDERS[0], [event(name, "a.csv"), event(name, "gone"), event("excluded", "a")])
+    await feed.append(BEFORE, FOLDERS[1], [event(name, "announced"), event(name, "announced", "BlobSnapshotCreated")])
+    await feed.segment(BEFORE, "Finalized")
+    await feed.append(HOUR, FOLDERS[0], [event(name, "b é.csv")])
+    await feed.segment(HOUR)
+    await feed.consumable(HOUR)
+    assert done(await run(services, feed)) == (6, 4, 2, 2)
+    await reader.drain(services)
+    assert await assert_protected(container, backups) == 3
+    assert done(await run(services, feed)) == (0, 0, 0, 0)
+    await container.upload_blob("a.csv", b"changed", overwrite=True)
+    await feed.append(HOUR, FOLDERS[0], [event(name, "a.csv")])
+    assert done(await run(services, feed)) == (1, 1, 1, 1)
+
+
+async def test_what_may_not_be_read_yet_is_left_and_then_read(
+    services: Services, feed: Feed, container: ContainerClient
+) -> None:
+    await container.upload_blob("a", b"x")
+    await feed.append(HOUR, FOLDERS[0], [event(container.container_name, "a")])
+    await feed.segment(HOUR)
+    await feed.consumable(BEFORE)
+    assert done(await run(services, feed)) == (0, 0, 0, 0)
+    await feed.consumable(HOUR)
+    assert done(await run(services, feed)) == (1, 1, 1, 1)
+
+
+async def test_a_run_that_cannot_enqueue_reads_the_same_events_again(
+    open_behind_proxies: OpenServices,
+    services: Services,
+    feed: Feed,
+    container: ContainerClient,
+    queue_proxy: FaultProxy,
+) -> None:
+    await container.upload_blob("a", b"x")
+    await feed.append(HOUR, FOLDERS[0], [event(container.container_name, "a")])
+    await feed.segment(HOUR)
+    await feed.consumable(HOUR)
+    queue_proxy.add(Rule(answer(403, "AuthorizationFailure"), target="/messages"))
+    with pytest.raises(StorageFailed):
+        await run(open_behind_proxies(), feed)
+    assert done(await run(services, feed)) == (1, 1, 1, 1)
+
+
+async def test_a_file_that_is_damaged_is_never_passed_over(
+    services: Services, feed: Feed, container: ContainerClient
+) -> None:
+    await container.upload_blob("a", b"x")
+    name = await feed.append(HOUR, FOLDERS[0], [event(container.container_name, "a")])
+    await feed.container.get_blob_client(name).append_block(b"half a block")
+    await feed.segment(HOUR)
+    await feed.consumable(HOUR)
+    assert done(await run(services, feed)) == (1, 1, 1, 1)
+    await feed.segment(HOUR, "Finalized")
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="is damaged from byte"):
+            await run(services, feed)
+
+
+async def test_without_a_feed_it_says_so_and_the_reconciliation_goes_on(
+    open_services: OpenServices, container: ContainerClient
+) -> None:
+    services = open_services(SNAPKEEP_CHANGE_FEED="true")
+    await container.upload_blob("a", b"x")
+    await services.state.delete(LATEST)
+    whole = await reconcile_on_timer(services, elapsed=lambda: 0.0)
+    assert isinstance(whole, dict)
+    assert whole["totals"]["backups_requested"] == 1
+    followed = await reconcile_on_timer(services, elapsed=lambda: 0.0)
+    assert isinstance(followed, Followed)
+    assert "has no change feed" in str(followed.reason)
