@@ -195,7 +195,7 @@ def backup_keys(rows: str, columns: Columns, *, by_etag: bool) -> str:
             NULL::TIMESTAMP AS modified, hash(size, stamp) AS compared, {_md5_hash()} AS md5_hash,
             {BACKUP}::UTINYINT AS said
         FROM (
-            SELECT *, {hashed} AS hashed, substr(tail, strlen(etag) + 1) AS extension
+            SELECT *, {hashed} AS hashed
             FROM (
                 SELECT *, substr(full_name, slash, length(full_name) - length(last) - slash) AS folder,
                     CASE WHEN contains(tail, '.') THEN left(tail, instr(tail, '.') - 1) ELSE tail END AS etag
@@ -276,12 +276,15 @@ def _md5_hash() -> str:
 
 def _own_extension() -> str:
     """Whether a backup's name ends in its source's extension, or in none where that has none."""
-    exact = f"extension = regexp_extract(folder, '{_EXTENSION}', 1)"
+    exact = f"substr(tail, strlen(etag) + 1) = regexp_extract(folder, '{_EXTENSION}', 1)"
     last_part = "split_part(folder, '.', -1)"
     none = f"(NOT contains(folder, '.') OR {last_part} = '' OR contains({last_part}, '/'))"
-    same = "(ends_with(folder, extension) AND strlen(extension) > 1 AND NOT contains(substr(extension, 2), '.'))"
+    same = (
+        "(ends_with(folder, substr(tail, strlen(etag) + 1)) AND NOT ends_with(tail, '.')"
+        " AND NOT contains(substr(tail, strlen(etag) + 2), '.'))"
+    )
     # Only a name with a segment that begins with a dot needs the regular expression, which takes ten times as long.
-    return f"CASE WHEN contains(folder, '/.') THEN {exact} WHEN extension = '' THEN {none} ELSE {same} END"
+    return f"CASE WHEN contains(folder, '/.') THEN {exact} WHEN strlen(tail) = strlen(etag) THEN {none} ELSE {same} END"
 
 
 def _blob_alone() -> str:
