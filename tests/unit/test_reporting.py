@@ -94,6 +94,7 @@ class TestWholeReport:
             "finished_at": "2026-11-20T15:00:00Z",
             "complete": True,
             "errors": [],
+            "listing": None,
             "verify": None,
             "drill": None,
             "discarded": None,
