@@ -1,6 +1,7 @@
 """The change feed against real storage: what nobody announced is found, once, and nothing is passed over.
 
-Azurite has no `$blobchangefeed`: the feed stands in a container of another name here, in the published layout.
+All tests share one account, so each feed stands in a container of its own here, in the published layout, and not in
+`$blobchangefeed`; one test is about an account that has none.
 """
 
 from __future__ import annotations
