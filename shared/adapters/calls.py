@@ -60,7 +60,9 @@ class Calls:
 
     def pacer(self, kind: str) -> Pacer:
         """What decides how many calls of a kind are under way."""
-        return self._pacers.setdefault(kind, Pacer(self._calls_at_once))
+        if kind not in self._pacers:
+            self._pacers[kind] = Pacer(self._calls_at_once)
+        return self._pacers[kind]
 
     async def send(
         self,
