@@ -28,6 +28,8 @@ async def watch(services: Services, report: dict[str, Any]) -> None:
         part["overwritten_percent"], part["deleted_percent"] = share.overwritten_percent, share.deleted_percent
         if not part["complete"] and part["error"] is None:
             continue  # the run goes on with it
+        if part["listing"] != "live":
+            continue  # an inventory does not tell what was overwritten or deleted: an alarm stays as it is
         try:
             await _watch(services, report, part, known.get(part["container"]))
         except SnapkeepError as error:

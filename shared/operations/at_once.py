@@ -8,7 +8,9 @@ this changes what it costs, never what it comes to.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from shared.adapters.copying import MAX_COPY_BLOB_BYTES, copy_version
 from shared.adapters.listing_state import Looked
@@ -22,6 +24,15 @@ from shared.model import ARCHIVE, BlobState, Version
 from shared.operations.paging import look_by_pages
 from shared.operations.writing import check, target_of, verify
 from shared.services import Services
+from shared.tracing import span
+
+
+class Written(NamedTuple):
+    """A copy that was made, in so many seconds."""
+
+    source: BlobState
+    target: Target
+    seconds: float
 
 
 class AtOnce:
@@ -36,7 +47,7 @@ class AtOnce:
         self._container = container
         self._looked: dict[str, Looked] = {}
         self._copies: dict[str, Looked] = {}
-        self.written: dict[Version, tuple[BlobState, Target]] = {}
+        self.written: dict[Version, Written] = {}
 
     async def look(self, versions: Sequence[Version]) -> set[Version]:
         """Looks at these versions' backups and sources, as far as pages tell of them; gives what is backed up."""
@@ -56,15 +67,17 @@ class AtOnce:
             if source is None or source.version.etag != version.etag or not self._in_one_call(source):
                 return False
             target = await target_of(self._services.source, self._services.backup, self._container, source, tags)
-            await copy_version(self._services.source, self._container, source, target)
+            began = time.monotonic()
+            with span("copy", bounded=True, container=self._container, engine="server", size=source.version.size):
+                await copy_version(self._services.source, self._container, source, target)
         except (BackupExists, BlobChanged, BlobGone, ContainerNotFound, Unprotectable):
             return False
-        self.written[version] = (source, target)
+        self.written[version] = Written(source, target, time.monotonic() - began)
         return True
 
     async def look_at_copies(self) -> None:
         """Looks at what was copied, as far as pages tell of it."""
-        names = [target.name for _, target in self.written.values()]
+        names = [written.target.name for written in self.written.values()]
         self._copies = await look_by_pages(self._services.backup, backup_container(self._container), names)
 
     async def verify(self, version: Version) -> None:
@@ -73,7 +86,7 @@ class AtOnce:
         Raises:
             CopyUnverified: as with `shared.operations.writing.verify`.
         """
-        source, target = self.written[version]
+        source, target, _ = self.written[version]
         looked = self._copies.get(target.name)
         if looked is None:
             await verify(self._services.backup, source, target)

@@ -172,7 +172,6 @@ async def _each(
 ) -> None:
     copier = _Copier(services, message.container, outcome, may_use_data_factory)
     at_once = AtOnce(services, message.container)
-    seconds: dict[Version, float] = {}
     if len(versions) < FEW:
         await _one_by_one(services, message, versions, outcome, copier.protect)
         return
@@ -180,17 +179,12 @@ async def _each(
     outcome.already += len(backed_up)
 
     async def copy(version: Version) -> None:
-        began = time.monotonic()
-        with span("copy", bounded=True, container=message.container, engine="server", size=version.size):
-            copied = await at_once.copy(version)
-        if copied:
-            seconds[version] = time.monotonic() - began
-        else:
+        if not await at_once.copy(version):
             await copier.protect(version)
 
     async def verify_copy(version: Version) -> None:
         await at_once.verify(version)
-        outcome.add_copies("server", [version], seconds[version])
+        outcome.add_copies("server", [version], at_once.written[version].seconds)
 
     await _one_by_one(services, message, [version for version in versions if version not in backed_up], outcome, copy)
     await at_once.look_at_copies()
