@@ -73,7 +73,9 @@ class FolderIndex(TemporaryDatabase):
         "CREATE TABLE gone (folder BLOB PRIMARY KEY, own INTEGER NOT NULL, first_missed TEXT NOT NULL,"
         " seen_at TEXT NOT NULL) WITHOUT ROWID",
         "CREATE TABLE kept (folder BLOB PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE struck (folder BLOB PRIMARY KEY) WITHOUT ROWID",
     )
+    struck_any = False
 
     def add_many(self, backups: Iterable[tuple[str, str]]) -> None:
         """Adds backups as (folder, name in it); of each folder the greatest name is held."""
@@ -89,6 +91,24 @@ class FolderIndex(TemporaryDatabase):
     def strike_out(self, folders: Sequence[str]) -> None:
         """Forgets these folders; one that is not there is fine."""
         self._change("DELETE FROM folders WHERE folder = ?", ((key_of(folder),) for folder in folders))
+
+    def strike_out_for_good(self, folders: Sequence[str]) -> None:
+        """Forgets these folders once all are added (`settle_struck`), whichever are added after this."""
+        if folders:
+            self.struck_any = True
+            self._change("INSERT OR IGNORE INTO struck VALUES (?)", ((key_of(folder),) for folder in folders))
+
+    def struck_among(self, folders: Sequence[str]) -> list[str]:
+        """Which of these are struck out for good."""
+        found = []
+        for part in parts(folders):
+            rows = self._database.execute(f"SELECT folder FROM struck WHERE folder IN ({marks(part)})", part)  # noqa: S608 -- question marks alone
+            found += [name_of(folder) for (folder,) in rows]
+        return found
+
+    def settle_struck(self) -> None:
+        """Forgets the folders that are struck out for good."""
+        self._database.execute("DELETE FROM folders WHERE folder IN struck")
 
     def strike_out_all_but(self, folders: Iterable[str]) -> None:
         """Forgets all folders but these."""

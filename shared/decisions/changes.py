@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.decisions.names import refusal
 from shared.model import Entry, Reason, Version
@@ -11,13 +12,21 @@ from shared.model import Entry, Reason, Version
 HALF_RESTORED = "the half of a restore that was interrupted: run that restore again"
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """All entries that a listing holds of one name: the live blob, if there is one, and its snapshots."""
 
     name: str
     live: Entry | None
     snapshots: tuple[Entry, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.snapshots if self.live is None else (*self.snapshots, self.live)
+
+    @property
+    def states(self) -> Collection[Entry]:
+        """Each state of the blob that stands here, once."""
+        return {entry.etag: entry for entry in self.entries}.values()
 
     @property
     def newest_snapshot(self) -> Entry | None:
@@ -67,17 +76,19 @@ class Grouper:
         """The groups that are complete now."""
         groups = []
         carry = self.carry
+        name = carry[0].name if carry else None
         for entry in entries:
-            if carry and carry[0].name != entry.name:
-                groups.append(_group(carry))
-                carry = []
+            if entry.name != name:
+                if carry:
+                    groups.append(grouped(carry))
+                carry, name = [], entry.name
             carry.append(entry)
         self.carry = carry
         return groups
 
     def finish(self) -> list[Group]:
         """The last group, once the listing has ended."""
-        groups = [_group(self.carry)] if self.carry else []
+        groups = [grouped(self.carry)] if self.carry else []
         self.carry = []
         return groups
 
@@ -86,12 +97,14 @@ def essence(entries: list[Entry]) -> list[Entry]:
     """The entries of one name that `changed` needs: the live blob and the newest snapshot."""
     if not entries:
         return []
-    group = _group(entries)
+    group = grouped(entries)
     return [entry for entry in (group.live, group.newest_snapshot) if entry is not None]
 
 
-def group_of(name: str, entries: Iterable[Entry]) -> Group:
-    """The group of these entries, all of which are of this name."""
+def grouped(entries: Sequence[Entry]) -> Group:
+    """The group of one name's entries, in whatever order."""
+    if len(entries) == 2 and entries[0].snapshot is not None and entries[1].snapshot is None:  # nearly always
+        return Group(entries[0].name, entries[1], (entries[0],))
     live = None
     snapshots = []
     for entry in entries:
@@ -99,8 +112,4 @@ def group_of(name: str, entries: Iterable[Entry]) -> Group:
             live = entry
         else:
             snapshots.append(entry)
-    return Group(name, live, tuple(snapshots))
-
-
-def _group(entries: list[Entry]) -> Group:
-    return group_of(entries[0].name, entries)
+    return Group(entries[0].name, live, tuple(snapshots))

@@ -8,8 +8,11 @@ from typing import Literal
 
 from shared.decisions.backups import same_content, unfinished
 from shared.decisions.changes import Group, changed, unprotectable
-from shared.decisions.names import backup_name
+from shared.decisions.names import backup_name, refusal
 from shared.model import ARCHIVE, Entry, IndexedBlob, Reason, Version
+
+Backup = Entry | IndexedBlob
+"""What a listing tells of a backup, as it came or as an index keeps it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,21 @@ class _Tally:
     oldest: str | None = None
 
 
-def coverage(group: Group, backups: Mapping[str, IndexedBlob], history: Literal["all", "current"]) -> Coverage:
+def is_as_it_was(group: Group, backup: Backup | None) -> bool:
+    """Whether this is a blob of one version, which is protected: as nearly all are, so that no more need be asked."""
+    _, live, snapshots = group
+    return (
+        backup is not None
+        and live is not None
+        and len(snapshots) == 1
+        and snapshots[0].etag == live.etag
+        and same_content(backup.size, backup.md5, live.size, live.md5)
+        and not (live.directory or live.half or live.customer_key or snapshots[0].half or live.tier == ARCHIVE)
+        and refusal(group.name) is None
+    )
+
+
+def coverage(group: Group, backups: Mapping[str, Backup], history: Literal["all", "current"]) -> Coverage:
     """What one blob lacks.
 
     A version is the live blob or a snapshot (with `history` "current", the live blob alone), told
@@ -81,7 +98,7 @@ def coverage(group: Group, backups: Mapping[str, IndexedBlob], history: Literal[
     )
 
 
-def _judge(entry: Entry, found: IndexedBlob | None, snapshotted: bool, tally: _Tally) -> None:
+def _judge(entry: Entry, found: Backup | None, snapshotted: bool, tally: _Tally) -> None:
     version = entry.version
     backup = None if found is None or unfinished(found.blob_type, found.size, entry.size) else found
     if backup is not None and not same_content(backup.size, backup.md5, entry.size, entry.md5):

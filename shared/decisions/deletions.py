@@ -155,6 +155,11 @@ def backup_folders(name: str) -> tuple[str, ...]:
 
     Near the limit both have some, since ETags differ in length.
     """
+    return name, *hashed_folders(name)
+
+
+def hashed_folders(name: str) -> tuple[str, ...]:
+    """The hashed one of these, where backups of this name can have hashed names."""
     if len(name) < _LONG_CHARACTERS and name.count("/") < _DEEP_SEGMENTS:
-        return (name,)
-    return name, long_name_folder(name)
+        return ()
+    return (long_name_folder(name),)

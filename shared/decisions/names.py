@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -29,15 +28,11 @@ def refusal(name: str) -> str | None:
     HTTP clients resolve `.` and `..` segments before they send a request, so a call for `a/../b`
     would reach the blob `b`, and one for `../x` another container.
     """
+    if "/." not in name and not name.startswith("."):  # nearly all of millions
+        return None
     if any(segment in {".", ".."} for segment in name.split("/")):
         return "a path segment of the name is '.' or '..', which HTTP would resolve to another blob"
     return None
-
-
-def _stamp(version: Version) -> str:
-    """`<Last-Modified>-<ETag>`, the part of a backup's name that tells versions apart."""
-    compact = version.last_modified.replace("-", "").replace(":", "")
-    return f"{compact}-{version.etag}"
 
 
 def backup_name(version: Version) -> str:
@@ -46,12 +41,18 @@ def backup_name(version: Version) -> str:
     It is the source name as a folder of versions. A name that the service would refuse as too long
     (it counts UTF-16 units, as .NET does) or too deep is replaced by its hash.
     """
-    stamp = _stamp(version)
-    extension = _extension(version.name)
-    name = f"{version.name}/{stamp}{extension}"
+    return name_of_backup(version.name, version.etag, version.last_modified)
+
+
+def name_of_backup(source: str, etag: str, last_modified: str) -> str:
+    """As `backup_name`, without a version to be made first: for listings of millions."""
+    when = last_modified  # the same without dashes and colons
+    stamp = f"{when[:4]}{when[5:7]}{when[8:13]}{when[14:16]}{when[17:]}-{etag}"
+    extension = _extension(source)
+    name = f"{source}/{stamp}{extension}"
     if _utf16_units(name) <= MAX_NAME_CHARACTERS and name.count("/") < MAX_PATH_SEGMENTS:
         return name
-    folder = long_name_folder(version.name)
+    folder = long_name_folder(source)
     name = f"{folder}/{stamp}{extension}"
     return name if _utf16_units(name) <= MAX_NAME_CHARACTERS else f"{folder}/{stamp}"
 
@@ -138,9 +139,15 @@ def as_metadata(name: str) -> tuple[str, str]:
 
 
 def _extension(name: str) -> str:
-    extension = posixpath.splitext(name)[1]
-    return "" if extension == "." else extension
+    """As `posixpath.splitext`, in a fraction of its time; but a final dot alone is none."""
+    dot = name.rfind(".")
+    if dot < 0 or dot == len(name) - 1:
+        return ""
+    stem = name[name.rfind("/") + 1 : dot]  # empty where the last dot is in a folder's name
+    return name[dot:] if stem.strip(".") else ""
 
 
 def _utf16_units(text: str) -> int:
+    if text.isascii():  # for listings of millions
+        return len(text)
     return len(text) + sum(character > "\uffff" for character in text)

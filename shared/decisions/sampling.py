@@ -6,7 +6,7 @@ chosen by a hash that nobody picked is chosen as if at random: the smallest few 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
@@ -16,6 +16,10 @@ from shared.model import Entry, Version
 
 MAX_SAMPLED = 10_000
 """How many versions a sampler keeps to be proven: a checkpoint holds them all."""
+
+_PLACES = 2**64
+_MIXER = 0x9E3779B97F4A7C15
+"""Odd, so that no two places get one number, and without a pattern, so that neighbours part."""
 
 MIN_PERCENT = 1e-6
 """One in a hundred million: less than that is never sampled on purpose."""
@@ -34,17 +38,29 @@ def sampled(container: str, version: Version, percent: float, day: date) -> bool
     Each version has its place between 0 and 100, and the window of a day is `percent` wide and begins
     where the day before's ended. So in any ceil(100 / percent) consecutive days it comes round exactly once.
     """
-    if percent <= 0:
-        return False
-    width = max(percent, MIN_PERCENT)
-    windows = days_of_a_round(width)
-    place = _number(container, version) / 2**64 * 100
-    return min(int(place / width), windows - 1) == day.toordinal() % windows
+    return _Window.of(percent, day).holds(_place(container, version.etag, version.name))
 
 
 def days_of_a_round(percent: float) -> int:
     """After how many days in a row of `percent` each, all versions were looked at."""
     return int(-(-100 // min(max(percent, MIN_PERCENT), 100)))
+
+
+class _Window(NamedTuple):
+    """The places that are a day's: the `turn`th of so many windows, each of this width."""
+
+    width: float
+    windows: int
+    turn: int
+
+    @classmethod
+    def of(cls, percent: float, day: date) -> _Window:
+        windows = days_of_a_round(percent)
+        turn = day.toordinal() % windows if percent > 0 else -1
+        return cls(max(percent, MIN_PERCENT) / 100 * _PLACES, windows, turn)
+
+    def holds(self, place: int) -> bool:
+        return min(int(place / self.width), self.windows - 1) == self.turn
 
 
 @dataclass
@@ -68,16 +84,29 @@ class Sampler:
     def __post_init__(self) -> None:
         self._to_prove = _Smallest(MAX_SAMPLED)
         self._to_restore = _Smallest(self.drill_blobs)
+        self._salt = _place(self.seed, "", "")
 
     def offer(self, container: str, entry: Entry) -> None:
         """Takes a version into consideration: a protected one, as a live blob or a snapshot."""
-        proves = sampled(container, entry.version, self.percent, self.day)
-        if not proves and not self.drill_blobs:
+        self.offer_all(container, [entry])
+
+    def offer_all(self, container: str, entries: Sequence[Entry]) -> None:
+        """Takes versions into consideration, one hash for each: a run makes other numbers of it than the next."""
+        if self.percent <= 0 and not self.drill_blobs:
             return
-        number = _number(container, entry.version, self.seed)
-        if proves:
-            self._to_prove.offer(number, container, entry)
-        self._to_restore.offer(number, container, entry)
+        window = _Window.of(self.percent, self.day)
+        for entry in entries:
+            place = _place(container, entry.etag, entry.name)
+            number = (place ^ self._salt) * _MIXER % _PLACES
+            if window.holds(place):
+                self._to_prove.offer(number, container, entry)
+            if number < self._to_restore.bound:
+                self._to_restore.offer(number, container, entry)
+
+    def merge(self, other: Sampler) -> None:
+        """Takes what another one of the same run chose, which was offered other versions."""
+        self._to_prove.merge(other._to_prove)
+        self._to_restore.merge(other._to_restore)
 
     def take_to_prove(self, drawn: Iterable[Chosen], out_of: int) -> None:
         """Takes versions that were drawn elsewhere, at random, out of so many whose turn it is."""
@@ -140,18 +169,23 @@ class _Smallest:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: dict[int, Chosen] = {}
-        self._bound = 2**64
+        self.bound = _PLACES
         self.offered = 0
 
     def offer(self, number: int, container: str, entry: Entry) -> None:
         if number in self._held:
             return
         self.offered += 1
-        if number >= self._bound or not self._limit:
+        if number >= self.bound or not self._limit:
             return
         self._held[number] = Chosen(container, entry._replace(metadata=None))
         if len(self._held) >= 2 * self._limit:  # so that sorting costs little for each that is offered
             self._cut()
+
+    def merge(self, other: _Smallest) -> None:
+        self.offered += other.offered
+        self._held |= other._held
+        self._cut()
 
     def chosen(self) -> list[Chosen]:
         self._cut()
@@ -161,7 +195,7 @@ class _Smallest:
         kept = sorted(self._held)[: self._limit]
         self._held = {number: self._held[number] for number in kept}
         if kept and len(kept) == self._limit:
-            self._bound = kept[-1]
+            self.bound = kept[-1]
 
     def document(self) -> dict[str, Any]:
         self._cut()
@@ -175,8 +209,8 @@ class _Smallest:
         self._cut()
 
 
-def _number(container: str, version: Version, seed: str = "") -> int:
-    """A version's place among all others, below 2**64; another one for each seed."""
+def _place(container: str, etag: str, name: str) -> int:
+    """A version's place among all others, below `_PLACES`."""
     # Neither containers nor ETags hold U+0000, so that no two versions give one text.
-    text = f"{seed}\0{container}\0{version.etag}\0{version.name}"
+    text = f"{container}\0{etag}\0{name}"
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 
 from shared.containers import backup_container
-from shared.decisions.changes import Group, group_of
+from shared.decisions.changes import Group, grouped
 from shared.decisions.coverage import Coverage, coverage
 from shared.decisions.names import backup_name
 from shared.model import BlobState, Entry, IndexedBlob, Version
@@ -68,7 +68,7 @@ async def _listed(services: Services, container: str, name: str) -> Group:
             entries += [entry for entry in page.entries if entry.name == name]
             if any(entry.name != name for entry in page.entries):
                 break
-    return group_of(name, entries)
+    return grouped(entries) if entries else Group(name, None, ())
 
 
 def _entries(group: Group) -> list[Entry]:

@@ -49,6 +49,7 @@ ENTRY_POINTS = [
 PURE_MODULES = {
     "__future__",
     "base64",
+    "bisect",
     "collections",
     "dataclasses",
     "datetime",
@@ -57,6 +58,7 @@ PURE_MODULES = {
     "hashlib",
     "itertools",
     "json",
+    "operator",
     "posixpath",
     "pydantic",
     "re",

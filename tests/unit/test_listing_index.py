@@ -107,6 +107,16 @@ class TestFolders:
             index.strike_out_all_but(["c", "d"])
             assert set(left(index)) == {"c"}
 
+    def test_what_is_struck_out_for_good_is_gone_whenever_it_is_added(self) -> None:
+        with FolderIndex() as index:
+            assert not index.struck_any
+            index.strike_out_for_good([])
+            index.strike_out_for_good(["b", "c", "b"])
+            index.add_many([(name, "1") for name in "abc"])
+            index.settle_struck()
+            assert (left(index), index.struck_any) == ({"a": "1"}, True)
+            assert index.struck_among(["a", "b", "x"]) == ["b"]
+
     def test_it_can_be_gone_through_while_it_changes(self) -> None:
         names = [f"{number:05}" for number in range(2000)]
         with FolderIndex() as index:

@@ -1,5 +1,6 @@
 """Which names are refused, and what backups are called."""
 
+import posixpath
 from hashlib import sha256
 
 import pytest
@@ -127,3 +128,14 @@ def test_a_blob_of_another_name_is_no_backup(name: str) -> None:
 )
 def test_a_source_name_that_makes_no_sense_is_none(metadata: dict[str, str]) -> None:
     assert source_name_in(metadata) is None
+
+
+@given(st.text("a./é", max_size=8))
+def test_the_extension_is_what_it_is_for_everybody_else(name: str) -> None:
+    extension = posixpath.splitext(name)[1]
+    assert backup_name(version(name)) == f"{name}/{STAMP}{extension if extension != '.' else ''}"
+
+
+@given(st.text("a./", max_size=8))
+def test_names_are_refused_for_a_dotted_segment_alone(name: str) -> None:
+    assert (refusal(name) is not None) == bool({".", ".."} & set(name.split("/")))

@@ -155,3 +155,15 @@ class TestASampler:
         sampler.offer("raw", entry(1, metadata={"secret": "x" * 8000}))
         assert sampler.to_restore == [Chosen("raw", entry(1))]
         assert "secret" not in json.dumps(sampler.document())
+
+
+def test_samplers_of_parts_choose_together_what_one_chooses_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "MAX_SAMPLED", 30)
+    whole = offered(300, percent=50, drill_blobs=7)
+    merged, other = (Sampler(50, TODAY, 7, "run") for _ in range(2))
+    for number in range(300):
+        (merged, other)[number % 3 == 0].offer("raw", entry(number))
+    merged.merge(Sampler.of(json.loads(json.dumps(other.document()))))
+    assert {chosen.entry.name for chosen in merged.to_prove} == {chosen.entry.name for chosen in whole.to_prove}
+    assert {chosen.entry.name for chosen in merged.to_restore} == {chosen.entry.name for chosen in whole.to_restore}
+    assert merged.left_out == whole.left_out > 0
