@@ -186,6 +186,7 @@ class Settings(BaseModel):
     inventory_memory_mb: Annotated[int, Field(ge=256)] = Field(1024, alias="SNAPKEEP_INVENTORY_MEMORY_MB")
     change_feed: bool = Field(False, alias="SNAPKEEP_CHANGE_FEED")
     reconcile_at: TimeOfDay = Field("02:30", alias="SNAPKEEP_RECONCILE_AT")
+    shard_blobs: Annotated[int, Field(ge=1)] = Field(1_000_000, alias="SNAPKEEP_SHARD_BLOBS")
     verify_sample_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
         None, alias="SNAPKEEP_VERIFY_SAMPLE_PERCENT"
     )

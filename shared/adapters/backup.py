@@ -34,8 +34,10 @@ class BackupStorage:
         self._ready: set[tuple[str, str | None]] = set()
         self._making: dict[str, asyncio.Lock] = {}
 
-    def pages(self, container: str) -> AsyncGenerator[Page]:
-        return self.listing.pages(container)
+    def pages(
+        self, container: str, prefix: str = "", marker: str | None = None, *, start_from: str = ""
+    ) -> AsyncGenerator[Page]:
+        return self.listing.pages(container, prefix=prefix, marker=marker, start_from=start_from)
 
     async def state(self, container: str, name: str) -> BlobState | None:
         """What stands under this name; None when nothing does."""

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 class HeldLease:
     """A lease while it is held. `lost` is set when it could not be renewed: trust nothing done since."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease_id: str) -> None:
+        self.lease_id = lease_id
         self.lost = asyncio.Event()
 
 
@@ -42,7 +43,7 @@ async def held(blob: BlobClient, etag: str | None = None) -> AsyncIterator[HeldL
     conditions: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
     with azure_errors(f"lease {blob.blob_name}"):
         await client.acquire(LEASE_SECONDS, **conditions)
-    lease = HeldLease()
+    lease = HeldLease(client.id)
     renewal = asyncio.create_task(_renew(client, lease, blob.blob_name))
     try:
         yield lease

@@ -39,6 +39,9 @@ _XML = {"Accept": "application/xml", "x-ms-version": API_VERSION}
 _ARROW_OR_XML = {"Accept": f"{ARROW},application/xml", "x-ms-version": "2026-10-06"}
 """As the SDK asks for Arrow, with the version of the service by which it does so."""
 
+_RANGES_VERSION = "2026-02-06"
+"""The first that begins a listing at a name (`startFrom`); an earlier one disregards that."""
+
 log = logging.getLogger(__name__)
 
 
@@ -96,12 +99,14 @@ class Listing:
         include: str = "",
         page_size: int = PAGE_SIZE,
         read_metadata: bool = False,
+        start_from: str = "",
     ) -> AsyncGenerator[Page]:
         """The pages of a container's listing, from `marker` on, each fetched while the one before is used.
 
         Args:
             include: what the service is to add to live blobs: `snapshots`, `metadata`, with commas.
             read_metadata: whether the entries hold the metadata, which `include` must name then, and `created`.
+            start_from: the least name to list, where the service knows of that: look at what comes.
 
         Raises:
             ContainerNotFound: it does not exist.
@@ -109,7 +114,8 @@ class Listing:
         """
 
         def ask(after: str | None) -> asyncio.Task[_Answer]:
-            return asyncio.create_task(self._fetch(container, prefix, after, include, page_size, self._accept))
+            fetched = self._fetch(container, prefix, after, include, page_size, self._accept, start_from)
+            return asyncio.create_task(fetched)
 
         upcoming: asyncio.Task[_Answer] | None = ask(marker)
         try:
@@ -154,17 +160,25 @@ class Listing:
         return read_states(answer.body, container)
 
     async def _fetch(
-        self, container: str, prefix: str, marker: str | None, include: str, page_size: int, accept: Mapping[str, str]
+        self,
+        container: str,
+        prefix: str,
+        marker: str | None,
+        include: str,
+        page_size: int,
+        accept: Mapping[str, str],
+        start_from: str = "",
     ) -> _Answer:
         query = {"restype": "container", "comp": "list", "maxresults": str(page_size)}
-        for name, value in (("prefix", prefix), ("marker", marker), ("include", include)):
+        for name, value in (("prefix", prefix), ("marker", marker), ("include", include), ("startFrom", start_from)):
             if value:
                 query[name] = value
         text = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
         signature = self._signature.query()
         url = f"{self._account.endpoint}/{container}?{text}{'&' + signature if signature else ''}"
         with azure_errors(f"list {container}"):
-            response = await self._client.send_request(HttpRequest("GET", url, headers=dict(accept)), **self._options)
+            headers = {**accept, "x-ms-version": max(accept["x-ms-version"], _RANGES_VERSION if start_from else "")}
+            response = await self._client.send_request(HttpRequest("GET", url, headers=headers), **self._options)
             if response.status_code != 200:
                 raise HttpResponseError(response=response)
             arrow = response.headers.get("Content-Type", "").startswith(ARROW)

@@ -19,7 +19,7 @@ from shared.adapters.signing import Bearer, Signature
 from shared.adapters.translate import azure_errors
 from shared.connections import Connection
 from shared.containers import POISON_SUFFIX
-from shared.decisions.messages import Message, encode, traced
+from shared.decisions.messages import Queued, encode, traced
 from shared.errors import BlobGone, StorageFailed
 from shared.model import QueuedMessage, QueueOverview
 from shared.parallel import for_each
@@ -60,7 +60,7 @@ class RequestQueue:
             Bearer(self._credential) if self._credential else None,
         )
 
-    async def send(self, message: Message, delay_seconds: float = 0) -> None:
+    async def send(self, message: Queued, delay_seconds: float = 0) -> None:
         """Puts a message on the queue, to be seen after the delay; returns once the service has it.
 
         Raises:
@@ -68,7 +68,7 @@ class RequestQueue:
         """
         await self._put(self.name, message, delay_seconds)
 
-    async def give_up(self, message: Message) -> None:
+    async def give_up(self, message: Queued) -> None:
         """Puts a message, its reason in it, on the poison queue, where people look for what failed."""
         await self._put(self.poison_name, message, 0)
 
@@ -142,7 +142,7 @@ class RequestQueue:
         with azure_errors(f"delete {taken.message_id} from {taken.queue}"):
             await self._queues[taken.queue].delete_message(taken.message_id, taken.receipt)
 
-    async def _put(self, queue: str, message: Message, delay_seconds: float) -> None:
+    async def _put(self, queue: str, message: Queued, delay_seconds: float) -> None:
         text = b64encode(encode(traced(message, traceparent())))
         body = b"<QueueMessage><MessageText>%b</MessageText></QueueMessage>" % text
         try:

@@ -33,7 +33,7 @@ class SourceStorage:
     def __init__(self, account: Account, listing: Listing | None = None) -> None:
         self.account = account
         self.passing_through = asyncio.Semaphore(PASSING_THROUGH)
-        self._listing = listing or Listing(account)
+        self.listing = listing or Listing(account)
 
     async def containers(self) -> list[str]:
         """The names of all containers, in the service's order."""
@@ -49,15 +49,17 @@ class SourceStorage:
         include: str = "snapshots,metadata",
         page_size: int = PAGE_SIZE,
         read_metadata: bool = False,
+        start_from: str = "",
     ) -> AsyncGenerator[Page]:
         """The live blobs and their snapshots; metadata comes along because it tells directories."""
-        return self._listing.pages(
+        return self.listing.pages(
             container,
             prefix=prefix,
             marker=marker,
             include=include,
             page_size=page_size,
             read_metadata=read_metadata,
+            start_from=start_from,
         )
 
     async def state(self, container: str, name: str, snapshot: str | None = None) -> BlobState | None:
@@ -76,7 +78,7 @@ class SourceStorage:
 
     async def looked_at(self, container: str, prefix: str, page_size: int) -> dict[str, Looked]:
         """The state and tags of the first live blobs under a prefix (`Listing.looked_at`)."""
-        return await self._listing.looked_at(container, prefix, page_size)
+        return await self.listing.looked_at(container, prefix, page_size)
 
     async def snapshot_of(self, container: str, version: Version) -> BlobState | None:
         """The snapshot that holds this very version; None when no snapshot does.
@@ -84,7 +86,7 @@ class SourceStorage:
         The name's own entries come before those of longer names that begin alike, so this reads on
         only while a page brings nothing else.
         """
-        listing = self._listing.pages(container, prefix=version.name, include="snapshots", page_size=1000)
+        listing = self.listing.pages(container, prefix=version.name, include="snapshots", page_size=1000)
         try:
             async with aclosing(listing) as pages:
                 async for page in pages:
@@ -160,5 +162,5 @@ class SourceStorage:
         return held(self.account.blob(container, version.name), version.etag)
 
     async def close(self) -> None:
-        await self._listing.close()
+        await self.listing.close()
         await self.account.close()

@@ -11,6 +11,7 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import ContentSettings
+from azure.storage.blob.aio import BlobLeaseClient
 
 from shared.adapters.accounts import Account
 from shared.adapters.leases import HeldLease, held
@@ -26,6 +27,28 @@ from shared.errors import (
 )
 
 
+class HeldDocument:
+    """A document that one instance at a time may change."""
+
+    def __init__(self, state: State, name: str, lease: HeldLease) -> None:
+        self._state = state
+        self._name = name
+        self.lease = lease
+
+    async def read(self) -> Any:
+        """What it holds; None where nothing was ever written."""
+        return await self._state.read(self._name)
+
+    async def write(self, document: Any) -> None:
+        """Stores it, in place of what was there.
+
+        Raises:
+            LeaseUnavailable: it is held no longer, and was left as it is: the service itself sees to that.
+        """
+        body = json.dumps(document, ensure_ascii=False, indent=1).encode()
+        await self._state.put_leased(self._name, body, self.lease.lease_id)
+
+
 class State:
     """JSON documents and texts by name, and locks."""
 
@@ -38,7 +61,8 @@ class State:
         try:
             with azure_errors(f"read {STATE_CONTAINER}/{name}"):
                 stream = await self._account.blob(STATE_CONTAINER, name).download_blob()
-                return json.loads(await stream.readall())
+                body = await stream.readall()
+                return json.loads(body) if body else None  # empty: one that is held, and was never written
         except (BlobGone, ContainerNotFound):
             return None
 
@@ -121,7 +145,16 @@ class State:
         Raises:
             AlreadyRunning: another one does it now.
         """
-        name = f"locks/{work}"
+        async with self.held_document(f"locks/{work}", work) as document:
+            yield document.lease
+
+    @contextlib.asynccontextmanager
+    async def held_document(self, name: str, work: str) -> AsyncIterator[HeldDocument]:
+        """Lets one instance at a time change a document, which is made where there is none.
+
+        Raises:
+            AlreadyRunning: another one holds it now, for that `work`. A crashed one's is free again within a minute.
+        """
         blob = self._account.blob(STATE_CONTAINER, name)
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -134,7 +167,13 @@ class State:
                     lease = await stack.enter_async_context(held(blob))
             except LeaseUnavailable:
                 raise AlreadyRunning(f"another instance runs {work} now; nothing was done here") from None
-            yield lease
+            yield HeldDocument(self, name, lease)
+
+    async def put_leased(self, name: str, body: bytes, lease_id: str) -> None:
+        """Stores a document that is held. Raises LeaseUnavailable when it is not, or no longer."""
+        with azure_errors(f"write {STATE_CONTAINER}/{name}"):
+            blob = self._account.blob(STATE_CONTAINER, name)
+            await blob.upload_blob(body, overwrite=True, lease=BlobLeaseClient(blob, lease_id))
 
     async def _put(self, name: str, body: bytes, *, overwrite: bool, content_type: str | None = None) -> None:
         headers = ContentSettings(content_type=content_type) if content_type else None

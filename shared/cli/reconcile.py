@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def reconcile(from_inventory: bool, settings_file: Path | None, as_json: bool) -
     code 0: all is protected, and what was proven has held. 1: something is missing, failed or could not be read.
     """
 
-    operation = reconcile_from_inventory if from_inventory else reconcile_all
+    # Others may work on shards of it; whoever waits at a terminal wants the report of the whole.
+    operation = reconcile_from_inventory if from_inventory else partial(reconcile_all, wait=True)
 
     async def work(services: Services) -> dict[str, Any]:
         began = time.monotonic()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -79,6 +79,9 @@ def _traceparent(value: str) -> str:
     return value
 
 
+Traceparent = Annotated[str, AfterValidator(_traceparent)] | None
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -90,20 +93,23 @@ class _Blob(_Strict):
     size: Annotated[int, Field(ge=0)]
 
 
-class _Message(_Strict):
+class _Asked(_Strict):
     # Not `Literal[1]`, which takes `true` and `1.0` for 1 even in strict mode.
     schema_: Annotated[int, AfterValidator(_schema)] = Field(alias="schema")
     container: Annotated[str, AfterValidator(_container)]
     attempt: Annotated[int, Field(ge=1, le=100)]
     requested_at: Annotated[str, AfterValidator(_second)]
-    blobs: Annotated[list[_Blob], Field(min_length=1)]
-    traceparent: Annotated[str, AfterValidator(_traceparent)] | None = None
 
     @model_validator(mode="after")
     def _has_its_schemas_keys(self) -> Self:
-        if (self.traceparent is not None) != (self.schema_ == TRACED_SCHEMA):
+        if (getattr(self, "traceparent", None) is not None) != (self.schema_ == TRACED_SCHEMA):
             raise ValueError("schema 2 has a traceparent, and schema 1 has none")
         return self
+
+
+class _Message(_Asked):
+    blobs: Annotated[list[_Blob], Field(min_length=1)]
+    traceparent: Traceparent = None
 
     @property
     def versions(self) -> list[Version]:
@@ -126,25 +132,42 @@ class RunFollowUp(_Message):
     started_at: Annotated[str, AfterValidator(_second)]
 
 
+class Scan(_Asked):
+    """Asks for one shard of a reconciliation, by its number in the container's plan; done as often as it comes."""
+
+    kind: Literal["scan"] = "scan"
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    shard: Annotated[int, Field(ge=0)]
+    reason: str | None = None
+    traceparent: Traceparent = None
+
+
 Message = BackupRequest | RunFollowUp
-_MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+"""A message about versions."""
+
+Queued = Message | Scan
+"""Any message of the queue."""
+
+Traced = TypeVar("Traced", bound=_Asked)
+
+_QUEUED: TypeAdapter[Queued] = TypeAdapter(Annotated[Queued, Field(discriminator="kind")])
 
 
-def decode(body: bytes) -> Message:
+def decode(body: bytes) -> Queued:
     """The message in a queue message's body (its base64 already undone by the Functions host).
 
     Raises:
         MessageError: it is not a message of a schema that is known; the text says where.
     """
     try:
-        return _MESSAGE.validate_json(body)
+        return _QUEUED.validate_json(body)
     except ValidationError as invalid:
         error = invalid.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in error["loc"]) or "body"
         raise MessageError(f"not a request of schema 1: {place}: {error['msg']}") from None
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Queued) -> bytes:
     """The message as JSON in UTF-8, before base64.
 
     Raises:
@@ -180,7 +203,7 @@ def requests(
         yield request(container, batch, requested_at, attempt)
 
 
-def traced(message: Message, traceparent: str | None) -> Message:
+def traced(message: Traced, traceparent: str | None) -> Traced:
     """The message as a part of this trace; without one, of schema 1, whatever trace it came with."""
     schema = SCHEMA if traceparent is None else TRACED_SCHEMA
     return message.model_copy(update={"schema_": schema, "traceparent": traceparent})
@@ -196,6 +219,21 @@ def request(
         attempt=attempt,
         requested_at=requested_at,
         blobs=[_as_blob(version) for version in versions],
+        reason=reason[:_MAX_REASON_CHARACTERS] if reason else None,
+    )
+
+
+def scan(
+    container: str, run_id: str, shard: int, requested_at: str, attempt: int = 1, reason: str | None = None
+) -> Scan:
+    """The message that has one shard of a run's plan gone through."""
+    return Scan(
+        schema=SCHEMA,
+        container=container,
+        attempt=attempt,
+        requested_at=requested_at,
+        run_id=run_id,
+        shard=shard,
         reason=reason[:_MAX_REASON_CHARACTERS] if reason else None,
     )
 

@@ -7,7 +7,7 @@ from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
 
-from shared.decisions.messages import BackupRequest, Message, decode, encode, request
+from shared.decisions.messages import BackupRequest, Queued, Scan, decode, encode, request
 from shared.errors import MessageError, printable
 from shared.model import QueuedMessage, second_of
 
@@ -20,7 +20,7 @@ class Inspected:
     """A queued message, and what it asks for; `malformed` says why where nothing can be made of it."""
 
     queued: QueuedMessage
-    message: Message | None
+    message: Queued | None
     malformed: str | None
     body: str
 
@@ -31,7 +31,7 @@ class Inspected:
     def row(self) -> dict[str, Any]:
         """What a list tells of it."""
         queued, message = self.queued, self.message
-        asked = message.versions if message else []
+        asked = message.versions if message and not isinstance(message, Scan) else []
         return {
             "id": queued.message_id,
             "queue": queued.queue,
@@ -40,7 +40,7 @@ class Inspected:
             "blobs": len(asked),
             "names": [version.name for version in asked[:SHOWN_NAMES]],
             "attempt": message.attempt if message else None,
-            "reason": message.reason if isinstance(message, BackupRequest) else None,
+            "reason": message.reason if isinstance(message, BackupRequest | Scan) else None,
             "malformed": self.malformed,
             "excerpt": None if message else excerpt(self.body),
             "inserted_at": second_of(queued.inserted_at),
@@ -91,9 +91,11 @@ def replay_refusal(inspected: Inspected, *, protected: bool) -> str | None:
     return None
 
 
-def replayed(message: Message) -> BackupRequest:
-    """The same versions asked for as if for the first time.
+def replayed(message: Queued) -> Queued:
+    """The same asked for as if for the first time.
 
     A follow-up of a pipeline run becomes a request, too: the run that it followed has ended long ago.
     """
+    if isinstance(message, Scan):
+        return message.model_copy(update={"attempt": 1, "reason": None})
     return request(message.container, message.versions, message.requested_at)

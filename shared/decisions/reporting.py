@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from shared.decisions.coverage import Coverage, Unprotected
 from shared.model import Version, moment_of, second_of
+
+MAX_ERRORS = 10
+"""How many errors of its shards a container's report holds."""
 
 MAX_LISTED = 1000
 """How many unprotected versions a report names for each container; it counts all."""
@@ -50,6 +54,33 @@ class ContainerReport:
     complete: bool = False
     error: str | None = None
 
+    def restarted(self) -> ContainerReport:
+        """A report of the same container with what was done, and nothing of what was found."""
+        kept = ("snapshots_created", "backups_requested", "vanished", "failed_count", "failed", "duration_seconds")
+        return ContainerReport(self.container, **{name: getattr(self, name) for name in kept})
+
+    @classmethod
+    def merged(cls, container: str, parts: Sequence[ContainerReport]) -> ContainerReport:
+        """The report of a container out of those of its shards, each of which counts other blobs.
+
+        It took as long as all of them together, whichever were gone through at the same time.
+        """
+        whole = cls(container, complete=all(part.complete for part in parts))
+        for part in parts:
+            for name in _COUNTS:
+                setattr(whole, name, getattr(whole, name) + getattr(part, name))
+            for reason, count in part.unprotectable_by_reason.items():
+                whole.unprotectable_by_reason[reason] = whole.unprotectable_by_reason.get(reason, 0) + count
+            whole.unprotectable = (whole.unprotectable + part.unprotectable)[:MAX_LISTED]
+            whole.failed = (whole.failed + part.failed)[:MAX_LISTED]
+        oldest = [part.oldest_unprotected for part in parts if part.oldest_unprotected is not None]
+        whole.oldest_unprotected = min(oldest, default=None)
+        whole.duration_seconds = round(whole.duration_seconds, 3)
+        errors = list(dict.fromkeys(part.error for part in parts if part.error))
+        more = [f"and {len(errors) - MAX_ERRORS} more of the kind"] if len(errors) > MAX_ERRORS else []
+        whole.error = "; ".join(errors[:MAX_ERRORS] + more) or None
+        return whole
+
     def add(self, coverage: Coverage) -> None:
         """Counts one blob."""
         self.versions += coverage.versions
@@ -65,6 +96,12 @@ class ContainerReport:
         """Counts a blob that was written lately."""
         self.overwritten_lately += how == "overwritten"
         self.created_lately += how == "created"
+
+    def add_protected(self, blobs: int) -> None:
+        """Counts so many blobs of one version each, which are protected."""
+        self.blobs += blobs
+        self.versions += blobs
+        self.protected += blobs
 
     def add_unprotectable(self, unprotected: Unprotected) -> None:
         """Counts a version that stays unprotected, and names it while there is room."""
@@ -89,6 +126,12 @@ class ContainerReport:
             int((now - moment_of(self.oldest_unprotected)).total_seconds()) if self.oldest_unprotected else None
         )
         return values
+
+
+_COUNTS = (
+    *("blobs", "versions", "protected", "snapshots_created", "backups_requested", "vanished", "failed_count"),
+    *("deleted", "deleted_in_run", "deletions_unconfirmed", "overwritten_lately", "created_lately", "duration_seconds"),
+)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "list_blobs": (BLOBS_READ,),
     "list_containers": (CONTAINERS_READ,),
     "list_page_ranges": (BLOBS_READ,),
+    "walk_blobs": (BLOBS_READ,),
     "peek_messages": (MESSAGES_READ,),
     "query_by_factory": (RUNS_QUERY, RUNS_QUERY_READ),
     "receive_message": (MESSAGES_PROCESS,),

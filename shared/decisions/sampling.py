@@ -97,7 +97,7 @@ class Sampler:
         window = _Window.of(self.percent, self.day)
         for entry in entries:
             place = _place(container, entry.etag, entry.name)
-            number = (place ^ self._salt) * _MIXER % _PLACES
+            number = self._number(place)
             if window.holds(place):
                 self._to_prove.offer(number, container, entry)
             if number < self._to_restore.bound:
@@ -112,13 +112,13 @@ class Sampler:
         """Takes versions that were drawn elsewhere, at random, out of so many whose turn it is."""
         drawn = list(drawn)
         for container, entry in drawn:
-            self._to_prove.offer(_number(container, entry.version, self.seed), container, entry)
+            self._to_prove.offer(self._number(_place(container, entry.etag, entry.name)), container, entry)
         self._to_prove.offered += out_of - len(drawn)
 
     def take_to_restore(self, drawn: Iterable[Chosen]) -> None:
         """Takes versions that were drawn elsewhere, at random, out of all."""
         for container, entry in drawn:
-            self._to_restore.offer(_number(container, entry.version, self.seed), container, entry)
+            self._to_restore.offer(self._number(_place(container, entry.etag, entry.name)), container, entry)
 
     def places_of_the_day(self) -> tuple[int, int]:
         """The first and last place, out of 2**64, of the versions whose turn it is (`sampled`)."""
@@ -126,6 +126,9 @@ class Sampler:
         window = self.day.toordinal() % days_of_a_round(width)
         first, last = (int(edge * width / 100 * 2**64) for edge in (window, window + 1))
         return min(first, 2**64 - 1), min(last, 2**64) - 1
+
+    def _number(self, place: int) -> int:
+        return (place ^ self._salt) * _MIXER % _PLACES
 
     @property
     def to_prove(self) -> list[Chosen]:

@@ -25,7 +25,7 @@ from shared.decisions.backups import (
     where_to_copy_from,
 )
 from shared.decisions.changes import HALF_RESTORED
-from shared.decisions.messages import BackupRequest, Message, RunFollowUp, decode
+from shared.decisions.messages import BackupRequest, Message, Queued, RunFollowUp, Scan, decode
 from shared.decisions.names import backup_name
 from shared.decisions.prefixes import FEW
 from shared.decisions.restored import RESTORING
@@ -44,6 +44,7 @@ from shared.errors import (
 from shared.model import ARCHIVE, BlobState, Reason, Version, moment_of, second_of
 from shared.operations import runs
 from shared.operations.at_once import AtOnce
+from shared.operations.scan import scan
 from shared.operations.writing import remember_unprotected, target_of, verify
 from shared.parallel import for_each
 from shared.services import Services
@@ -66,7 +67,7 @@ class Copies:
 
 @dataclass
 class Outcome:
-    """What became of a message's versions.
+    """What became of a message's versions; or (`scanned`), in words, of the shard that it asked for.
 
     Attributes:
         given_up: of the failures, those that were not asked for again.
@@ -83,6 +84,7 @@ class Outcome:
     given_up: int = 0
     copies: dict[str, Copies] = field(default_factory=dict)
     for_data_factory: list[BlobState] = field(default_factory=list)
+    scanned: str = ""
 
     def add_copies(self, engine: str, versions: Sequence[Version], seconds: float) -> None:
         """Takes versions that an engine copied together in so much time, by now verified."""
@@ -107,13 +109,27 @@ async def back_up(services: Services, body: bytes, message_id: str, *, redeliver
         SnapkeepError: a follow-up message could not be sent; the host delivers it again.
     """
     message = decode(body)
+    if isinstance(message, Scan):
+        with span("scan", follows=message.traceparent, container=message.container, run=message.run_id):
+            return await _scan(services, message)
     with span("backup", follows=message.traceparent, container=message.container, versions=len(message.blobs)):
         return await _settle(services, message, message_id, redelivered=redelivered)
 
 
-async def _settle(services: Services, message: Message, message_id: str, *, redelivered: bool) -> Outcome:
+async def _scan(services: Services, message: Scan) -> Outcome:
+    _check_protected(services, message)
+    scanned = await scan(services, message)
+    note(outcome="succeeded")
+    return Outcome(message.container, message.requested_at, scanned=scanned)
+
+
+def _check_protected(services: Services, message: Queued) -> None:
     if not services.settings.protects(message.container):
         raise MessageError(f"container {message.container!r} is excluded by the settings of this app")
+
+
+async def _settle(services: Services, message: Message, message_id: str, *, redelivered: bool) -> Outcome:
+    _check_protected(services, message)
     if isinstance(message, RunFollowUp):
         outcome = await _follow(services, message)
     else:

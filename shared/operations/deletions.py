@@ -24,7 +24,7 @@ class DeletionRecords:
         self._container = container
         self._folder = f"deletions/{container}/"
         self._run_id = run_id
-        self._check = check
+        self.check = check
         self._documents = 0
         self._gone: list[Gone] = []
         self._back: list[Back] = []
@@ -67,5 +67,5 @@ class DeletionRecords:
         # One more than there ever were: a run that goes on after a crash never writes over its own.
         name = f"{self._folder}{stamp}-{self._run_id}-{self._documents}.json"
         self._documents += 1
-        self._check()
+        self.check()
         await self._state.write(name, document(self._container, gone, back))

@@ -33,7 +33,7 @@ from shared.operations.inventory_files import fetch
 from shared.operations.looking import fill_in, look
 from shared.operations.missing import MissingBlobs
 from shared.operations.reconcile import Reconciler, new_run, run_as
-from shared.operations.recorded import recall
+from shared.operations.unprotected import recall_unprotected
 from shared.parallel import for_each, in_thread
 from shared.services import Services
 
@@ -66,6 +66,10 @@ class FromInventory(Reconciler):
     listed: Listed | None = None
     _parts: dict[str, _Part] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._sharded = True  # it takes the place of a run that lists, of which there may be shards
+
     @classmethod
     async def run_of(cls, services: Services) -> Run:
         return new_run(services)
@@ -74,7 +78,7 @@ class FromInventory(Reconciler):
     def listing(self) -> dict[str, Any] | None:
         return self.listed.to_json() if self.listed else None
 
-    async def go_through(self, containers: dict[str, bool]) -> None:
+    async def go_through(self, containers: dict[str, bool]) -> bool:
         """Compares the inventories, looks at what is not plainly protected, and lists what they do not hold."""
         settings = self.services.settings
         with tempfile.TemporaryDirectory(prefix="snapkeep-inventory-") as scratch:
@@ -94,6 +98,7 @@ class FromInventory(Reconciler):
         for container, exists in sorted(containers.items()):
             if container not in self._parts:
                 await self._list(container, exists=exists)
+        return True
 
     def _gap(self, container: str) -> str | None:
         """Why a container is listed, and not looked up in the inventories."""
@@ -149,7 +154,7 @@ class FromInventory(Reconciler):
         try:
             await self.list_container(container, exists=exists)
         except OutOfTime:
-            report = self.run.begin(container)
+            report = self.run.begin(container).report
             why = self._gap(container) or "it was not in the inventory of the source account"
             report.error = f"there was no time left to list it, and {why}"
             self.run.end(report)
@@ -260,7 +265,7 @@ class _Part:
         report = self.report
         if self.error is None:
             try:
-                await recall(self.services, report)
+                await recall_unprotected(self.services, report)
             except SnapkeepError as error:
                 self.error = error
         wrong = [str(error) for error in (self.backups_gone, self.error) if error]

@@ -16,13 +16,16 @@ import json
 import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from shared.adapters.absence import absent_at
 from shared.containers import backup_container
-from shared.decisions.deletions import Back, Gone, backup_folders, ended, time_of_backup
+from shared.decisions.deletions import Back, Gone, backup_folders, ended, hashed_folders, time_of_backup
+from shared.decisions.joining import is_hashed
 from shared.decisions.names import folder_of_backup, refusal, version_of_backup
 from shared.decisions.reporting import ContainerReport
+from shared.decisions.shards import Shard
 from shared.errors import ServiceUnavailable, SnapkeepError
 from shared.index import FolderIndex
 from shared.model import Entry, Version
@@ -35,9 +38,11 @@ MAX_CONFIRMED = 20_000
 """How many missed blobs of a container one run looks for; the others are left to the next run."""
 
 LEFT_TO_SEE = "checkpoints/reconcile-left-to-see.jsonl.gz"
-"""What a run that is to go on has not seen yet of the blobs that have backups."""
+"""What a run that is to go on has found to be left: backups of blobs that it has not seen."""
 
 SEEN_SCHEMA = 1
+NAMES_PER_PART = 10_000
+ALL = Shard()
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +51,29 @@ class MissingBlobs:
     """Follows one container's pass: what has backups, what of that is seen, and, at the end, what is left."""
 
     def __init__(
-        self, services: Services, report: ContainerReport, run_id: str, check_lock: Callable[[], None]
+        self,
+        services: Services,
+        report: ContainerReport,
+        run_id: str,
+        check_lock: Callable[[], None],
+        *,
+        shard: Shard = ALL,
+        left_name: str = LEFT_TO_SEE,
     ) -> None:
-        """`check_lock` raises when nothing may be written any more."""
+        """Follows the pass through a container, or through one shard of it.
+
+        Args:
+            run_id: what tells apart what is written here from what others write.
+            check_lock: raises when nothing may be written any more.
+            left_name: where what is left is kept while the pass is interrupted.
+        """
         self._services = services
         self._report = report
-        self._container = report.container
+        self.container = report.container
         self._run_id = run_id
+        self._shard = shard
+        self._left_name = left_name
+        self.strays: dict[str, str] = {}
         self._records = DeletionRecords(services.state, report.container, run_id, check_lock)
         self._index = FolderIndex()
         self._any_gone = False
@@ -72,8 +93,9 @@ class MissingBlobs:
         """
 
         def take(gone: list[Gone], back: list[Back]) -> None:
-            self._index.record_gone((backup_folders(one.name), one.first_missed) for one in gone)
-            self._index.record_back((backup_folders(one.name), one.seen_at) for one in back)
+            holds = self._shard.holds
+            self._index.record_gone((backup_folders(one.name), one.first_missed) for one in gone if holds(one.name))
+            self._index.record_back((backup_folders(one.name), one.seen_at) for one in back if holds(one.name))
 
         await self._records.read(take)
         self._report.deleted = self._index.gone_count
@@ -81,14 +103,41 @@ class MissingBlobs:
 
     def add_backups(self, entries: Iterable[Entry]) -> None:
         """Takes a page of the backups' listing."""
-        self._index.add_many(found for entry in entries if (found := folder_of_backup(entry.name)) is not None)
+        self.add_folders([found for entry in entries if (found := folder_of_backup(entry.name)) is not None])
 
-    async def saw(self, names: Sequence[str], seen_at: str | None) -> None:
+    def add_folders(self, backups: Sequence[tuple[str, str]]) -> None:
+        """Takes backups by (folder, name in it). Of a shard's some may be another's, which stand in its folder."""
+        if self._shard != ALL:
+            backups = [backup for backup in backups if not is_hashed(backup[0])]
+            strays = [backup for backup in backups if not self._shard.holds(backup[0])]
+            self.strays |= {folder: max(name, self.strays.get(folder, "")) for folder, name in sorted(strays)}
+            backups = [backup for backup in backups if self._shard.holds(backup[0])]
+        if backups:
+            self._index.add_many(backups)
+
+    def saw_long(self, folders: Sequence[str]) -> None:
+        """Takes hashed folders whose blobs were seen, wherever their backups stand in the listing."""
+        self._index.strike_out_for_good(folders)
+
+    def seen_among(self, folders: Sequence[str]) -> list[str]:
+        """Which of these hashed folders were seen, by `saw` or `saw_long`."""
+        return self._index.struck_among(folders)
+
+    @property
+    def saw_any_long(self) -> bool:
+        return self._index.struck_any
+
+    async def saw(self, names: Sequence[str], seen_at: str | None, *, joined: bool = False) -> None:
         """Takes the live blobs of a page of the source's listing, which the service gave at `seen_at`.
 
         Should the service not have said when, none is recorded as back: a later run sees it too.
+
+        Args:
+            joined: of those that were seen, only backups with hashed names have been added, or will be.
         """
-        self._index.strike_out([folder for name in names for folder in backup_folders(name)])
+        if not joined:
+            self._index.strike_out(names)
+        self.saw_long([folder for name in names for folder in hashed_folders(name)])
         if seen_at is None or not self._any_gone:
             return
         back = list(self._index.gone_among(names))
@@ -99,45 +148,56 @@ class MissingBlobs:
 
     def give_up(self, why: str) -> None:
         """Nobody knows what was seen and what was not, so that nothing is missed in this run."""
-        log.warning("reconcile %s: %s; it is left to the next run to find deletions", self._container, why)
+        log.warning("reconcile %s: %s; it is left to the next run to find deletions", self.container, why)
         self._knows_what_is_left = False
 
     async def save(self) -> None:
-        """Keeps what is left to be seen, for when the run goes on."""
+        """Keeps what is left, for when the run goes on."""
+        self._index.settle_struck()
         await self._records.flush()
         if not self._knows_what_is_left:
-            await self._services.state.delete(LEFT_TO_SEE)
+            await self._services.state.delete(self._left_name)
             return
         with tempfile.TemporaryDirectory(prefix="snapkeep-left-") as folder:
             path = Path(folder) / "left"
             await asyncio.to_thread(self._write_left, path)
-            await self._services.state.upload(LEFT_TO_SEE, path)
+            self._records.check()
+            await self._services.state.upload(self._left_name, path)
 
-    async def go_on(self) -> None:
-        """Takes what was left to be seen when the run was interrupted. To be called after all `add_backups`."""
+    async def go_on(self, *, joined: bool = False) -> None:
+        """Takes what was left when the run was interrupted.
+
+        Args:
+            joined: the backups are added one by one as before; else all have been added again by now.
+        """
         with tempfile.TemporaryDirectory(prefix="snapkeep-left-") as folder:
             path = Path(folder) / "left"
             try:
-                if not await self._services.state.download(LEFT_TO_SEE, path):
+                if not await self._services.state.download(self._left_name, path):
                     raise ValueError("it is not there")  # noqa: TRY301 -- handled as one that is of no use
-                await asyncio.to_thread(self._take_left, path)
+                await asyncio.to_thread(self._take_left, path, joined)
             except (ValueError, EOFError, OSError) as error:
-                self.give_up(f"{LEFT_TO_SEE}: {error}")
+                self.give_up(f"{self._left_name}: {error}")
 
     def _write_left(self, path: Path) -> None:
         with gzip.open(path, "wt", encoding="ascii") as lines:
             lines.write(json.dumps(self._whose()) + "\n")
             for part in self._index.parts():
-                lines.writelines(json.dumps(folder) + "\n" for folder, _ in part)
+                lines.writelines(json.dumps(found) + "\n" for found in part)
 
-    def _take_left(self, path: Path) -> None:
+    def _take_left(self, path: Path, joined: bool) -> None:
         with gzip.open(path, "rt", encoding="ascii") as lines:
             if json.loads(next(lines, "null")) != self._whose():
                 raise ValueError("it is of another run")
-            self._index.strike_out_all_but(json.loads(line) for line in lines)
+            left = ((str(folder), str(newest)) for folder, newest in map(json.loads, lines))
+            if joined:
+                while part := list(islice(left, NAMES_PER_PART)):
+                    self._index.add_many(part)
+            else:
+                self._index.strike_out_all_but(folder for folder, _ in left)
 
     def _whose(self) -> dict[str, str]:
-        return {"run_id": self._run_id, "container": self._container}
+        return {"run_id": self._run_id, "container": self.container}
 
     async def settle(self, listed_from: str | None) -> None:
         """Records what a complete listing was without.
@@ -147,7 +207,7 @@ class MissingBlobs:
         """
 
         async def look_for(name: str) -> str | None:
-            return await absent_at(self._services.source.account, self._container, name)
+            return await absent_at(self._services.source.account, self.container, name)
 
         if self._knows_what_is_left:
             await self._record(look_for, MAX_CONFIRMED)
@@ -158,7 +218,7 @@ class MissingBlobs:
 
     async def settle_without_container(self) -> None:
         """Records all blobs of a container that is gone, once that is confirmed."""
-        missed_at = await absent_at(self._services.source.account, self._container)
+        missed_at = await absent_at(self._services.source.account, self.container)
 
         async def with_its_container(_name: str) -> str | None:
             return missed_at
@@ -170,6 +230,7 @@ class MissingBlobs:
     async def _record(self, look_for: Callable[[str], Awaitable[str | None]], at_most: int | None) -> None:
         """Looks for all that is newly missed, and records what is gone."""
         report = self._report
+        self._index.settle_struck()
         room = at_most
         for part in self._index.parts():
             fresh = self._fresh(part)
@@ -180,11 +241,11 @@ class MissingBlobs:
                 await self._look_for_all(await self._names(taken), look_for)
         report.deleted = self._index.gone_count
         if report.deleted_in_run or report.deletions_unconfirmed:
-            log.info("reconcile %s: %d blobs are newly gone", self._container, report.deleted_in_run)
+            log.info("reconcile %s: %d blobs are newly gone", self.container, report.deleted_in_run)
         if report.deletions_unconfirmed:
             log.warning(
                 "reconcile %s: of %d missed blobs it is not known whether they are gone: %s; the next run looks again",
-                self._container,
+                self.container,
                 report.deletions_unconfirmed,
                 self._problem,
             )
@@ -221,7 +282,7 @@ class MissingBlobs:
         version = version_of_backup(name, 0)
         if version is not None:
             return version
-        found = await self._services.backup.state(backup_container(self._container), name)
+        found = await self._services.backup.state(backup_container(self.container), name)
         return version_of_backup(name, 0, found.metadata) if found is not None else None
 
     async def _look_for_all(self, newest: dict[str, str], look_for: Callable[[str], Awaitable[str | None]]) -> None:
@@ -259,4 +320,4 @@ class MissingBlobs:
 
     @property
     def _seen(self) -> str:
-        return f"seen/{self._container}.json"
+        return f"seen/{self.container}.json"

@@ -110,6 +110,8 @@ def _protect_ending(answer: Protected) -> Ending:
 
 
 def _backup_ending(outcome: Outcome) -> Ending:
+    if outcome.scanned:
+        return Ending("succeeded", outcome.scanned)
     done = f"{outcome.copied:,} versions copied, {outcome.already:,} were there"
     if outcome.failures:
         return Ending("incomplete", f"{done}, {len(outcome.failures):,} failed for now")

@@ -171,7 +171,7 @@ async def test_the_order_of_the_listings_does_not_matter(
     target = re.compile(rf"/{account}/{container.container_name}.*comp=list")
     turned = blob_proxy.add(Rule(reversed_listing(), target=target))
     found = await part(services)
-    assert turned.hits == 1
+    assert turned.hits > 1  # each way of joining them was tried in vain
     assert (found["snapshots_created"], found["backups_requested"]) == (0, 0)
     assert found["versions"] == found["protected"] > 0
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.containers import backup_container
-from shared.decisions.changes import Group, group_of
+from shared.decisions.changes import Group, grouped
 from shared.decisions.coverage import Coverage, coverage
 from shared.decisions.inventory import Side
 from shared.decisions.inventory_sql import Draw
@@ -51,7 +51,7 @@ class World:
         return coverage(self.group(name), self.backups, history)
 
     def group(self, name: str) -> Group:
-        return group_of(name, [entry for entry in self.source if entry.name == name])
+        return grouped([entry for entry in self.source if entry.name == name])
 
     def reported(self, history: History) -> ContainerReport:
         """What a reconciliation that lists comes to."""

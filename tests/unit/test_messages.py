@@ -19,13 +19,15 @@ from shared.decisions.messages import (
     MAX_COPIED_BYTES,
     MAX_MESSAGE_BYTES,
     BackupRequest,
-    Message,
+    Queued,
     RunFollowUp,
+    Scan,
     decode,
     encode,
     follow_up,
     request,
     requests,
+    scan,
     traced,
 )
 from shared.decisions.names import refusal
@@ -48,6 +50,15 @@ BACKUP: dict[str, Any] = {
     "attempt": 1,
     "requested_at": NOW,
     "blobs": [BLOB],
+}
+SCAN: dict[str, Any] = {
+    "schema": 1,
+    "kind": "scan",
+    "container": "raw",
+    "attempt": 1,
+    "requested_at": NOW,
+    "run_id": "0123456789ab",
+    "shard": 3,
 }
 RUN: dict[str, Any] = BACKUP | {"kind": "run", "run_id": "r-1", "request_id": REQUEST_ID, "started_at": NOW}
 
@@ -78,17 +89,19 @@ class TestReleasedSchemas:
         [
             ("backup.schema1.json", BackupRequest),
             ("run.schema1.json", RunFollowUp),
+            ("scan.schema1.json", Scan),
             ("backup.schema2.json", BackupRequest),
             ("run.schema2.json", RunFollowUp),
+            ("scan.schema2.json", Scan),
         ],
     )
-    def test_a_released_message_is_read_and_written_byte_for_byte(self, file: str, kind: type[Message]) -> None:
+    def test_a_released_message_is_read_and_written_byte_for_byte(self, file: str, kind: type[Queued]) -> None:
         golden = (GOLDEN / file).read_bytes()
         message = decode(golden)
         assert type(message) is kind
         assert encode(message) == golden
 
-    @pytest.mark.parametrize("kind", ["backup", "run"])
+    @pytest.mark.parametrize("kind", ["backup", "run", "scan"])
     def test_schema_2_is_schema_1_and_its_trace(self, kind: str) -> None:
         first, second = (decode((GOLDEN / f"{kind}.schema{number}.json").read_bytes()) for number in (1, 2))
         assert second.traceparent == TRACEPARENT
@@ -126,12 +139,14 @@ class TestReleasedSchemas:
 class TestReading:
     @pytest.mark.parametrize("document", [BACKUP, BACKUP | {"reason": "503"}, RUN])
     def test_the_messages_that_the_deviations_start_from_are_good(self, document: dict[str, Any]) -> None:
-        assert decode(body(document)).versions == [version()]
+        message = decode(body(document))
+        assert not isinstance(message, Scan)
+        assert message.versions == [version()]
 
-    @pytest.mark.parametrize("document", [BACKUP, RUN], ids=["backup", "run"])
+    @pytest.mark.parametrize("document", [BACKUP, RUN, SCAN], ids=["backup", "run", "scan"])
     def test_a_trace_belongs_to_schema_2_and_schema_2_has_one(self, document: dict[str, Any]) -> None:
         traced_document = document | {"schema": 2, "traceparent": TRACEPARENT}
-        assert decode(body(traced_document)).versions == [version()]
+        assert decode(body(traced_document)) == traced(decode(body(document)), TRACEPARENT)
         for wrong in (document | {"schema": 2}, document | {"traceparent": TRACEPARENT}):
             with pytest.raises(MessageError, match="schema 2 has a traceparent, and schema 1 has none"):
                 decode(body(wrong))
@@ -155,7 +170,27 @@ class TestReading:
         with pytest.raises(MessageError, match=r"backup\.traceparent"):
             decode(body(BACKUP | {"schema": 2, "traceparent": value}))
 
-    @pytest.mark.parametrize("document", [BACKUP, RUN], ids=["backup", "run"])
+    def test_the_golden_scan_says_what_it_says(self) -> None:
+        assert decode((GOLDEN / "scan.schema1.json").read_bytes()) == scan("raw", "0123456789ab", 41, NOW, 2)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            *(("run_id", value) for value in ("", "0123456789AB", "../x", "0123456789abc", 1, None)),
+            *(("shard", value) for value in (-1, "1", 1.5, True, None)),
+            ("container", "../x"),
+            ("attempt", 0),
+            ("requested_at", "now"),
+            ("reason", 1),
+            ("blobs", [BLOB]),
+        ],
+        ids=repr,
+    )
+    def test_a_wrong_value_of_a_scan_is_refused_and_its_place_named(self, key: str, value: object) -> None:
+        with pytest.raises(MessageError, match=key):
+            decode(body(SCAN | {key: value}))
+
+    @pytest.mark.parametrize("document", [BACKUP, RUN, SCAN], ids=["backup", "run", "scan"])
     def test_a_message_that_lacks_any_one_key_is_refused(self, document: dict[str, Any]) -> None:
         for key in document:
             with pytest.raises(MessageError, match=key):
@@ -175,7 +210,7 @@ class TestReading:
         with pytest.raises(MessageError, match="schema"):
             decode(body(BACKUP).replace(b'"schema": 1', b'"schema": 1.0'))
 
-    @pytest.mark.parametrize("value", ["scan", "Backup", "", 1, None, ["backup"]], ids=repr)
+    @pytest.mark.parametrize("value", ["Scan", "Backup", "", 1, None, ["backup"]], ids=repr)
     def test_an_unknown_kind_is_refused(self, value: object) -> None:
         with pytest.raises(MessageError, match="kind"):
             decode(body(BACKUP | {"kind": value}))
@@ -337,7 +372,8 @@ class TestWriting:
 
     @pytest.mark.parametrize("name", HARD_NAMES.values(), ids=HARD_NAMES)
     def test_every_hard_name_travels_byte_for_byte(self, name: str) -> None:
-        assert decode(encode(request("raw", [version(name)], NOW))).versions == [version(name)]
+        asked = request("raw", [version(name)], NOW)
+        assert decode(encode(asked)) == asked
 
     def test_a_request_that_no_queue_takes_is_refused(self) -> None:
         with pytest.raises(MessageError, match="49152"):
@@ -349,7 +385,7 @@ class TestWriting:
         assert request("raw", [version()], NOW, 2, "").reason is None
 
 
-def assert_fits(message: Message) -> None:
+def assert_fits(message: Queued) -> None:
     written = encode(message)
     assert len(written) <= MAX_MESSAGE_BYTES
     assert len(b64encode(written)) <= QUEUE_MESSAGE_BYTES

@@ -29,6 +29,39 @@ def archived(name: str) -> Unprotected:
     return Unprotected(version(name), Reason.ARCHIVED, "in the archive tier")
 
 
+class TestAContainerInShards:
+    def test_what_its_shards_counted_adds_up(self) -> None:
+        one, other = ContainerReport("raw", complete=True), ContainerReport("raw", complete=True)
+        one.add(Coverage(versions=3, protected=(entry(), entry("E2")), oldest_unprotected=EARLIER))
+        one.add_protected(4)
+        one.add_unprotectable(archived("a"))
+        one.add_failed([{"name": "b", "reason": "x"}])
+        other.add(Coverage(versions=2, protected=(entry(),), oldest_unprotected=EARLIEST))
+        other.add_unprotectable(archived("c"))
+        other.deleted, other.deleted_in_run, other.duration_seconds, other.vanished = 5, 2, 1.5, 1
+        whole = ContainerReport.merged("raw", [one, other, ContainerReport("raw", complete=True)])
+        assert (whole.blobs, whole.versions, whole.protected, whole.vanished) == (4, 9, 7, 1)
+        assert (whole.deleted, whole.deleted_in_run, whole.duration_seconds) == (5, 2, 1.5)
+        assert (whole.unprotectable_by_reason, len(whole.unprotectable)) == ({"archived": 2}, 2)
+        assert (whole.failed_count, whole.failed) == (1, [{"name": "b", "reason": "x"}])
+        assert (whole.oldest_unprotected, whole.complete, whole.error) == (EARLIEST, True, None)
+
+    def test_it_is_complete_when_all_of_them_are_and_each_error_stands_once(self) -> None:
+        parts = [ContainerReport("raw", error=error) for error in ("gone", None, "gone", "403")]
+        parts[1].complete = True
+        whole = ContainerReport.merged("raw", parts)
+        assert (whole.complete, whole.error) == (False, "gone; 403")
+        parts = [ContainerReport("raw", error=str(number)) for number in range(12)]
+        assert ContainerReport.merged("raw", parts).error == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 2 more of the kind"
+
+    def test_it_names_no_more_than_one_report_does(self) -> None:
+        part = ContainerReport("raw")
+        for number in range(MAX_LISTED):
+            part.add_unprotectable(archived(str(number)))
+        whole = ContainerReport.merged("raw", [part, part])
+        assert (whole.unprotectable_by_reason, len(whole.unprotectable)) == ({"archived": 2 * MAX_LISTED}, MAX_LISTED)
+
+
 class TestOneContainer:
     def test_blobs_add_up(self) -> None:
         report = ContainerReport("raw")
