@@ -342,6 +342,7 @@ async def test_the_report_holds_every_count_and_reason_and_stands_as_latest(
         "overwritten_percent": 0.0,
         "deleted_percent": 0.0,
         "alarm": None,
+        "listing": "live",
         "duration_seconds": 0.0,
         "complete": True,
         "error": None,
