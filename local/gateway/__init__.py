@@ -3,7 +3,8 @@
 - Put Blob From URL, and Put Block From URL from any source of the stack (copying.py);
 - listings with snapshots whose pages lose nothing (listing.py).
 
-Everything else passes through as it came, byte for byte. It speaks to Azurite on loopback only.
+It counts what passes (transactions.py). Everything else passes through as it came, byte for byte. It speaks to
+Azurite on loopback only.
 """
 
 from local.azurite import ACCOUNT_KEYS
@@ -12,6 +13,7 @@ from local.gateway.listing import SnapshotListing, is_listing_with_snapshots
 from local.gateway.messages import Request, Response
 from local.gateway.relay import Relay, Upstream
 from local.gateway.signing import Signer
+from local.gateway.transactions import Transactions
 
 __all__ = ["Gateway"]
 
@@ -24,6 +26,7 @@ class Gateway:
         self._upstream = Upstream(azurite_blob_port)
         self._listing = SnapshotListing(self._upstream, self._signer)
         self._relay = Relay(self._answer)
+        self.transactions = Transactions()
 
     @property
     def port(self) -> int:
@@ -39,6 +42,9 @@ class Gateway:
         self._upstream.close()
 
     async def _answer(self, request: Request) -> Response:
+        if (controlled := self.transactions.control(request)) is not None:
+            return controlled
+        self.transactions.count(request)
         # A request that is signed wrongly goes on untouched, so that the service refuses it in its own words.
         if is_from_url(request) and self._signer.accepts(request):
             return await self._from_url.answer(request)

@@ -486,3 +486,26 @@ async def sync(accounts: Accounts, folder: Path) -> dict[str, Any]:
     assert ended, output.decode()
     summary: dict[str, Any] = json.loads(ended[0])
     return summary
+
+
+# --- what is counted ---
+
+
+async def test_calls_are_counted_by_account_and_by_what_they_are_billed_as(stack: Stack, accounts: Accounts) -> None:
+    url = f"http://127.0.0.1:{stack.gateway.port}/gateway"
+    async with aiohttp.ClientSession() as session:
+        await session.post(f"{url}/reset")
+        source = await accounts.source.upload_blob("a", b"content")
+        await take_snapshot(source)
+        await accounts.backup.get_blob_client("a").start_copy_from_url(
+            with_sas(source, container_sas(accounts.source)), requires_sync=True
+        )
+        assert [blob.name async for blob in accounts.source.list_blobs(include=["snapshots"])] == ["a", "a"]
+        await accounts.backup.get_blob_client("a").delete_blob()
+        expected = {"source": {"list": 1, "other": 1, "read": 1, "write": 1}, "backup": {"delete": 1, "write": 1}}
+        async with session.get(f"{url}/transactions") as answer:
+            assert await answer.json() == expected
+        async with session.post(f"{url}/reset") as answer:
+            assert await answer.json() == expected
+        async with session.get(f"{url}/transactions") as answer:
+            assert await answer.json() == {}
