@@ -1,1 +1,4 @@
-"""Benchmarks: ratios against plain loops, measured side by side in one run on the local storage emulator."""
+"""Benchmarks: Snapkeep beside its peers, each comparison alternating in one run on this machine.
+
+docs/performance.md says what is measured, how, and how to read it.
+"""

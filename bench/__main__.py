@@ -1,203 +1,121 @@
-"""`python -m bench`: `protect` beside a plain loop of the azure-storage-blob client, on one Azurite.
-
-Both do the same work, in turn, on containers of the same content. What stands in RESULTS.md are the
-ratios of one run; the absolute times are Azurite's on the machine that ran it.
-"""
+"""`python -m bench run`, `quick`, `cost`: measure, and compute what the calls cost (docs/performance.md)."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
-import statistics
 import sys
-import time
-from base64 import b64encode
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import version
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from azure.storage.blob import BlobProperties, BlobServiceClient
-from azure.storage.blob.aio import BlobServiceClient as AsyncBlobServiceClient
-from azure.storage.queue import QueueClient
 
-from local.azurite import BACKUP, SOURCE, Azurite, connection_string
-from shared import __version__
-from shared.operations.protect import Protected, protect
-from shared.parallel import for_each
-from shared.services import Services
-from shared.settings import Settings
+from bench.calls import Calls
+from bench.case import Case
+from bench.cost import PAGE, PRICES, Prices, PricesError, table, with_table
+from bench.machine import description
+from bench.measure import VoidError
+from bench.registry import CASES
+from bench.report import replaced
+from local.errors import CommandFailed
+from local.processes import watched
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-QUEUE = "bench-requests"
+
+case_option = click.option(
+    "--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Only this case; may be given repeatedly."
+)
+size_option = click.option(
+    "--size", "given", multiple=True, metavar="CASE.NAME=NUMBER", help="Another size, such as listing.entries=20000."
+)
 
 
-@dataclass
-class Times:
-    """Wall and CPU seconds of this process, one of each for every round."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-    async def measure(self, work: Callable[[], Awaitable[None]]) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
-        await work()
-        self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
+@click.group()
+def cli() -> None:
+    """Snapkeep beside its peers."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One comparison: Snapkeep and the plain loop, round by round in turn."""
-
-    name: str
-    blobs: int
-    ours: Times = field(default_factory=Times)
-    plain: Times = field(default_factory=Times)
-
-
-def plain_loop(source: str, queue: str, container: str) -> int:
-    """What a script does: list, compare each blob with its newest snapshot, then a message and a snapshot for each."""
-    with (
-        BlobServiceClient.from_connection_string(source) as service,
-        QueueClient.from_connection_string(queue, QUEUE) as messages,
-    ):
-        client = service.get_container_client(container)
-        live: dict[str, BlobProperties] = {}
-        newest: dict[str, BlobProperties] = {}
-        for blob in client.list_blobs(include=["snapshots", "metadata"]):
-            if not blob.snapshot:
-                live[blob.name] = blob
-            elif blob.name not in newest or blob.snapshot > str(newest[blob.name].snapshot):
-                newest[blob.name] = blob
-        changed = [blob for name, blob in live.items() if name not in newest or newest[name].etag != blob.etag]
-        for blob in changed:
-            request = {"container": container, "name": blob.name, "etag": blob.etag, "size": blob.size}
-            messages.send_message(b64encode(json.dumps(request).encode()).decode(), time_to_live=-1)
-            client.get_blob_client(blob.name).create_snapshot()
-        return len(changed)
+@cli.command()
+@case_option
+@size_option
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="How often each is measured.")
+def run(names: Sequence[str], given: Sequence[str], rounds: int) -> None:
+    """Measure at full size, and write bench/RESULTS.md; cases that are not run keep what stands there."""
+    _measure_all(_chosen(names), _sizes(given), rounds, quick=False)
 
 
-async def fill(source: str, container: str, blobs: int) -> None:
-    """Creates a container of so many small blobs."""
-    async with AsyncBlobServiceClient.from_connection_string(source) as service:
-        client = service.get_container_client(container)
-        await client.create_container()
-
-        async def upload(number: int) -> None:
-            name = f"year={number % 7}/month={number % 12:02d}/part-{number:07d}.parquet"
-            await client.get_blob_client(name).upload_blob(b"x", metadata={"run": str(number)})
-
-        await for_each(range(blobs), upload, 32)
+@cli.command()
+@case_option
+@size_option
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1), help="How often each is measured.")
+def quick(names: Sequence[str], given: Sequence[str], rounds: int) -> None:
+    """Measure at small sizes, and print it; nothing is written. For every change, and no number to quote."""
+    _measure_all(_chosen(names), _sizes(given), rounds, quick=True)
 
 
-async def compare_new(case: Case, services: Services, source: str, queue: str, rounds: int) -> None:
-    """New blobs: each is listed, requested and snapshotted."""
-    for number in range(rounds):
-        for who in ("ours", "plain"):
-            await fill(source, f"new-{who}-{number}", case.blobs)
-        await case.ours.measure(partial(ours, services, f"new-ours-{number}", case.blobs))
-        await case.plain.measure(partial(plain, source, queue, f"new-plain-{number}", case.blobs))
-
-
-async def compare_unchanged(case: Case, services: Services, source: str, queue: str, rounds: int) -> None:
-    """An unchanged container: nothing but its listing is needed."""
-    await fill(source, "unchanged", case.blobs)
-    await ours(services, "unchanged", case.blobs)
-    for _ in range(rounds):
-        await case.ours.measure(partial(ours, services, "unchanged", 0))
-        await case.plain.measure(partial(plain, source, queue, "unchanged", 0))
-
-
-async def ours(services: Services, container: str, expected: int) -> None:
-    answer: Protected | None = None
-    began, changed = time.monotonic(), 0
-    while answer is None or not answer.complete:
-        continuation = answer.continuation if answer else None
-        answer = await protect(services, container, continuation=continuation, elapsed=lambda: time.monotonic() - began)
-        changed += answer.snapshots_created
-        if answer.error is not None or answer.failed:
-            raise answer.error or RuntimeError(str(answer.failed[:3]))
-    if changed != expected:
-        raise RuntimeError(f"{container}: {changed} changed, not {expected}: the comparison would be void")
-
-
-async def plain(source: str, queue: str, container: str, expected: int) -> None:
-    changed = await asyncio.to_thread(plain_loop, source, queue, container)
-    if changed != expected:
-        raise RuntimeError(f"{container}: {changed} changed, not {expected}: the comparison would be void")
-
-
-def table(cases: list[Case]) -> str:
-    """The results as a Markdown table: medians and spreads of the rounds, and the ratios of the medians."""
-    lines = [
-        "| case | plain loop: wall s | Snapkeep: wall s | **times as fast** | plain loop: CPU s | Snapkeep: CPU s "
-        "| **CPU, times less** |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for case in cases:
-        wall = statistics.median(case.plain.wall) / statistics.median(case.ours.wall)
-        cpu = statistics.median(case.plain.cpu) / statistics.median(case.ours.cpu)
-        cells = [
-            case.name,
-            _spread(case.plain.wall),
-            _spread(case.ours.wall),
-            f"**{wall:.1f}**",
-            _spread(case.plain.cpu),
-            _spread(case.ours.cpu),
-            f"**{cpu:.1f}**",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _spread(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
-
-
-async def run(new: int, unchanged: int, rounds: int) -> list[Case]:
-    azurite = Azurite()
-    await azurite.start()
+@cli.command()
+@click.option(
+    "--prices",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=PRICES,
+    help="A file of prices like bench/prices.json, which is the default.",
+)
+@click.option("--write", is_flag=True, help="Put the table into docs/cost.md instead of printing it.")
+def cost(prices: Path, *, write: bool) -> None:
+    """Print what the calls that the last run counted cost, at given prices."""
     try:
-        source, queue = (
-            connection_string(account, azurite.blob_port, azurite.queue_port) for account in (SOURCE, BACKUP)
-        )
-        with QueueClient.from_connection_string(queue, QUEUE) as messages:
-            messages.create_queue()
-        settings = Settings.load(
-            {"SourceStorage": source, "BackupStorage": queue, "BackupQueue": queue, "AzureWebJobsStorage": queue}
-            | {"SNAPKEEP_BACKUP_QUEUE": QUEUE, "SNAPKEEP_ENGINE": "server"}
-        )
-        cases = [Case(f"{new:,} new blobs", new), Case(f"{unchanged:,} unchanged blobs", unchanged)]
-        async with Services.open(settings) as services:
-            await compare_new(cases[0], services, source, queue, rounds)
-            await compare_unchanged(cases[1], services, source, queue, rounds)
-        return cases
-    finally:
-        await azurite.stop()
+        at = Prices.read_file(prices)
+    except PricesError as error:
+        raise click.UsageError(str(error)) from error
+    if write:
+        PAGE.write_text(with_table(PAGE.read_text(), Calls.kept(), at))
+    else:
+        print(table(Calls.kept(), at))
 
 
-@click.command()
-@click.option("--new", default=10_000, show_default=True, help="New blobs in the first case.")
-@click.option("--unchanged", default=100_000, show_default=True, help="Blobs in the second case.")
-@click.option("--rounds", default=2, show_default=True, help="How often each case is measured.")
-def main(new: int, unchanged: int, rounds: int) -> None:
-    """Measure, print the table, and write it to bench/RESULTS.md."""
-    cases = asyncio.run(run(new, unchanged, rounds))
-    text = (
-        "# `make bench`\n\n`protect` beside a plain loop of the azure-storage-blob sync client, "
-        f"{rounds} rounds in turn on one Azurite in memory: medians (and the lowest and highest).\n\n"
-        f"{table(cases)}\n\n"
-        f"Snapkeep {__version__}, azure-storage-blob {version('azure-storage-blob')}, "
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}. CPU is this process's alone; "
-        "Azurite runs on the same machine and is what both wait for.\n"
-    )
-    RESULTS.write_text(text)
-    sys.stdout.write(text)
+def _chosen(names: Sequence[str]) -> list[Case]:
+    return [case for name, case in CASES.items() if not names or name in names]
+
+
+def _sizes(given: Sequence[str]) -> dict[str, dict[str, int]]:
+    sizes: dict[str, dict[str, int]] = {name: {} for name in CASES}
+    for text in given:
+        place, _, number = text.partition("=")
+        name, _, size = place.partition(".")
+        if name not in CASES or size not in CASES[name].sizes or not number.isdecimal() or int(number) < 1:
+            known = ", ".join(f"{each.name}.{size}" for each in CASES.values() for size in each.sizes)
+            raise click.BadParameter(f"{text!r}: expects CASE.NAME=NUMBER, of: {known}", param_hint="--size")
+        sizes[name][size] = int(number)
+    return sizes
+
+
+def _measure_all(cases: Sequence[Case], sizes: dict[str, dict[str, int]], rounds: int, *, quick: bool) -> None:
+    """Runs the cases one after another. A void one stops none of the others, but fails the whole."""
+    void = []
+    with watched():
+        for case in cases:
+            _say(case.title)
+            plan = case.plan(sizes[case.name], rounds, _say, quick=quick, writes=not quick)
+            try:
+                about = f"{description()} Rounds: {rounds}."  # the load is that before the case
+                body = f"{asyncio.run(case.measure(plan))}\n\n{about}"
+            except (VoidError, CommandFailed) as error:
+                void.append(case.name)
+                body = f"**Void**: {error}"
+            except Exception as error:  # noqa: BLE001 -- hours of other cases are not to be lost by a defect of one
+                traceback.print_exc()
+                void.append(case.name)
+                body = f"**Void**: {type(error).__name__}: {error}"
+            print(f"\n## {case.title}\n\n{body}\n", flush=True)
+            if not quick:
+                RESULTS.write_text(replaced(RESULTS.read_text(), case.title, body))
+    if void:
+        raise SystemExit(f"void: {', '.join(void)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    cli()
