@@ -10,19 +10,21 @@ BIN := $(VENV)/bin
 # A stamp is named after what it stands for, so a checkout that changes the pins is set up again, and only then.
 hash = $(shell cat $(1) | sha256sum | cut -c1-16)
 PYTHON_STAMP := $(VENV)/.installed-$(call hash,tests/requirements.txt pyproject.toml)
+BENCH_STAMP := $(VENV)/.bench-installed-$(call hash,bench/requirements.txt)
 NODE_STAMP := local/node_modules/.installed-$(call hash,local/package.json local/package-lock.json)
 
 ARGS ?=
 RUNS ?= 3000
 
-.PHONY: help setup demo up bench test lint types unit integration e2e browser soak requirements audit sbom clean
+.PHONY: help setup demo up bench bench-quick test lint types unit integration e2e browser soak requirements audit sbom clean
 
 help:
 	@echo "make demo          protect real files on this machine, ruin them, and bring them back, byte by byte"
 	@echo "make up            run the app and all that it needs, until Ctrl-C; ARGS=\"--data DIR --port-base N\""
 	@echo "make test          lint, types, unit, integration and end-to-end tests; each is a target of its own"
 	@echo "make soak          many more runs of the model that proves restores; RUNS=3000 of them, at random"
-	@echo "make bench         measure"
+	@echo "make bench         measure beside rclone, azcopy and the SDK, and write bench/RESULTS.md; an hour or two"
+	@echo "make bench-quick   the same at small sizes, printed only; a few minutes, for every change"
 	@echo "make audit         the templates by checkov, the packages by pip-audit, and whether they install on each Python"
 	@echo "make sbom          what is deployed, as CycloneDX: build/sbom.json"
 	@echo "make requirements  pin the dependencies of pyproject.toml anew; UPGRADE=1 takes the newest"
@@ -48,8 +50,16 @@ demo: setup
 up: setup
 	exec $(BIN)/python -m local up $(ARGS)
 
-bench: setup
-	$(BIN)/python -m bench $(ARGS)
+# Peers that nothing else needs.
+$(BENCH_STAMP): | $(PYTHON_STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
+	@rm -f $(VENV)/.bench-installed-* && touch $@
+
+bench: setup $(BENCH_STAMP)
+	$(BIN)/python -m bench run $(ARGS)
+
+bench-quick: setup $(BENCH_STAMP)
+	$(BIN)/python -m bench quick $(ARGS)
 
 test: lint types unit integration e2e
 
@@ -77,13 +87,13 @@ soak: setup
 
 # A pin stays as it is until pyproject.toml rules it out, or UPGRADE is set.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
-  --python-version 3.11 --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) pyproject.toml
+  --python-version 3.11 --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
 
 requirements: setup
-	$(COMPILE) --output-file requirements.txt
-	$(COMPILE) --extra dev --constraint requirements.txt --output-file tests/requirements.txt
-	$(foreach tool,checkov packages,$(subst pyproject.toml,tests/audit/$(tool).in,$(COMPILE)) \
-	  --output-file tests/audit/$(tool).txt;)
+	$(COMPILE) pyproject.toml --output-file requirements.txt
+	$(COMPILE) pyproject.toml --extra dev --constraint requirements.txt --output-file tests/requirements.txt
+	$(COMPILE) --group bench --output-file bench/requirements.txt
+	$(foreach tool,checkov packages,$(COMPILE) tests/audit/$(tool).in --output-file tests/audit/$(tool).txt;)
 
 # Tools with many packages of their own, each in an environment of its own. They take minutes, and pip-audit asks a
 # service for known weaknesses: so they are no part of `make test`.

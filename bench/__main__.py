@@ -16,7 +16,7 @@ from bench.cost import PAGE, PRICES, Prices, PricesError, table, with_table
 from bench.machine import description
 from bench.measure import VoidError
 from bench.registry import CASES
-from bench.report import replaced
+from bench.report import with_section
 from local.errors import CommandFailed
 from local.processes import watched
 
@@ -108,7 +108,9 @@ def _measure_all(cases: Sequence[Case], sizes: dict[str, dict[str, int]], rounds
                 body = f"**Void**: {type(error).__name__}: {error}"
             print(f"\n## {case.title}\n\n{body}\n", flush=True)
             if not quick:
-                RESULTS.write_text(replaced(RESULTS.read_text(), case.title, body))
+                RESULTS.write_text(
+                    with_section(RESULTS.read_text(), case.title, body, [each.title for each in CASES.values()])
+                )
     if void:
         raise SystemExit(f"void: {', '.join(void)}")
 

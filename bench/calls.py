@@ -52,16 +52,17 @@ class Calls:
         return plain_table(header, rows)
 
 
-def by_operation(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+def total(*counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     """The calls of all accounts together, by type."""
-    total: dict[str, int] = {}
-    for account in counts.values():
-        for operation, count in account.items():
-            total[operation] = total.get(operation, 0) + count
-    return total
+    return added(*(account for each in counts for account in each.values()))
 
 
-def slope(few: Mapping[str, int], many: Mapping[str, int], blobs: int) -> dict[str, float]:
+def added(*counts: Mapping[str, float]) -> dict[str, float]:
+    """Counts by name, added up."""
+    return {name: sum(each.get(name, 0) for each in counts) for name in {name for each in counts for name in each}}
+
+
+def slope(few: Mapping[str, float], many: Mapping[str, float], blobs: int) -> dict[str, float]:
     """What a million more blobs cost, given the counts of two runs of which one had so many more `blobs`."""
     return {
         column: max(0.0, round((many.get(column, 0) - few.get(column, 0)) / blobs * MILLION))

@@ -93,8 +93,15 @@ def _row(job: Job, cost: Cost) -> list[str]:
 
 
 def _money(least: float, most: float) -> str:
-    shown = [f"{value:,.2f}" if value < 100 else f"{value:,.0f}" for value in (least, most)]
+    shown = [_shown(value) for value in (least, most)]
     return f"${shown[0]}" if shown[0] == shown[1] else f"${shown[0]} to ${shown[1]}"
+
+
+def _shown(value: float) -> str:
+    """Cents, but for what is so little that nothing would be left of it, or so much that nobody asks."""
+    if value < 1:
+        return f"{value:.2g}"
+    return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
 def with_table(page: str, calls: Calls, prices: Prices) -> str:

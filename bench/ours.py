@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from base64 import b64decode
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from shared.settings import Settings
 
 MESSAGES_AT_ONCE = 6
 """As many as one instance of the app works on: host.json's batchSize and newBatchThreshold."""
+
+LOOK_AGAIN_SECONDS = 1
 
 LOCAL_FACTORY = {
     "SNAPKEEP_ADF_SUBSCRIPTION_ID": "00000000-0000-0000-0000-000000000000",
@@ -106,19 +109,24 @@ class Drained(NamedTuple):
 async def drain(services: Services, queue_text: str) -> Drained:
     """Carries out all messages, as many at once as the Functions host does."""
     async with QueueClient.from_connection_string(queue_text, services.settings.backup_queue) as queue:
+        settled = asyncio.Condition()
 
         async def work() -> Drained:
             copied = messages = 0
             while (await queue.get_queue_properties()).approximate_message_count:
                 message = await queue.receive_message(visibility_timeout=600)
                 if message is None:  # what is left is at work elsewhere, or follows a run of Data Factory
-                    await asyncio.sleep(0.05)
+                    async with settled:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(settled.wait(), LOOK_AGAIN_SECONDS)
                     continue
                 outcome = await back_up(services, b64decode(message.content), str(message.id), redelivered=False)
                 if outcome.failures or outcome.lost or outcome.unprotectable:
                     raise VoidError(f"backup: {outcome}")
                 copied, messages = copied + outcome.copied, messages + 1
                 await queue.delete_message(message)
+                async with settled:
+                    settled.notify_all()
             return Drained(copied, messages)
 
         parts = await asyncio.gather(*(work() for _ in range(MESSAGES_AT_ONCE)))

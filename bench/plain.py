@@ -83,7 +83,7 @@ async def send_at_once(text: str, queue: str, messages: Iterable[str], at_once: 
         await for_each(messages, one, at_once)
 
 
-def protect(source: str, queue_text: str, queue: str, container: str) -> int:
+def protect(source: str, queue_text: str, queue: str, container: str, page_entries: int = 5000) -> int:
     """Lists, compares each blob with its newest snapshot, then a message and a snapshot for each that changed."""
     with (
         BlobServiceClient.from_connection_string(source) as service,
@@ -92,7 +92,7 @@ def protect(source: str, queue_text: str, queue: str, container: str) -> int:
         client = service.get_container_client(container)
         live: dict[str, BlobProperties] = {}
         newest: dict[str, BlobProperties] = {}
-        for blob in client.list_blobs(include=["snapshots", "metadata"]):
+        for blob in client.list_blobs(include=["snapshots", "metadata"], results_per_page=page_entries):
             if not blob.snapshot:
                 live[blob.name] = blob
             elif blob.name not in newest or blob.snapshot > str(newest[blob.name].snapshot):
@@ -125,7 +125,7 @@ def back_up(source: str, backup: str, queue_text: str, queue: str) -> int:
     return copied
 
 
-def reconcile(source: str, backup: str, container: str) -> int:
+def reconcile(source: str, backup: str, container: str, page_entries: int = 5000) -> int:
     """Lists the source and looks at each blob's copy; gives how many are missing."""
     missing = 0
     with (
@@ -133,7 +133,8 @@ def reconcile(source: str, backup: str, container: str) -> int:
         BlobServiceClient.from_connection_string(backup) as target,
     ):
         copies = target.get_container_client(backup_container(container))
-        for blob in origin.get_container_client(container).list_blobs(include=["metadata"]):
+        blobs = origin.get_container_client(container).list_blobs(include=["metadata"], results_per_page=page_entries)
+        for blob in blobs:
             try:
                 missing += copies.get_blob_client(blob.name).get_blob_properties().size != blob.size
             except ResourceNotFoundError:

@@ -84,13 +84,13 @@ def goals(found: Sequence[Goal]) -> str:
     return "\n".join(str(goal) for goal in found)
 
 
-def replaced(text: str, title: str, body: str) -> str:
-    """`text` with the section `title` holding `body`; a new section goes to the end."""
-    section = f"## {title}\n\n{body.strip()}\n"
-    pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    if not pattern.search(text):
-        return f"{text.rstrip()}\n\n{section}"
-    return pattern.sub(lambda _: f"{section}\n", text).rstrip() + "\n"
+def with_section(text: str, title: str, body: str, order: Sequence[str]) -> str:
+    """`text` with its section `title` holding `body`; sections stand in this order, others after them."""
+    head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    bodies = {name: rest.strip() for name, _, rest in (section.partition("\n") for section in sections)}
+    bodies[title] = body.strip()
+    titles = [each for each in order if each in bodies] + [each for each in bodies if each not in order]
+    return "\n\n".join([head.rstrip(), *(f"## {each}\n\n{bodies[each]}" for each in titles)]) + "\n"
 
 
 def _row(cells: Sequence[str]) -> str:
