@@ -41,7 +41,7 @@ def cli() -> None:
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="How often each is measured.")
 def run(names: Sequence[str], given: Sequence[str], rounds: int) -> None:
     """Measure at full size, and write bench/RESULTS.md; cases that are not run keep what stands there."""
-    _measure_all(_chosen(names), _sizes(given), rounds, quick=False)
+    _measure_all(_chosen(names, quick=False), _sizes(given), rounds, quick=False)
 
 
 @cli.command()
@@ -50,7 +50,7 @@ def run(names: Sequence[str], given: Sequence[str], rounds: int) -> None:
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1), help="How often each is measured.")
 def quick(names: Sequence[str], given: Sequence[str], rounds: int) -> None:
     """Measure at small sizes, and print it; nothing is written. For every change, and no number to quote."""
-    _measure_all(_chosen(names), _sizes(given), rounds, quick=True)
+    _measure_all(_chosen(names, quick=True), _sizes(given), rounds, quick=True)
 
 
 @cli.command()
@@ -73,8 +73,10 @@ def cost(prices: Path, *, write: bool) -> None:
         print(table(Calls.kept(), at))
 
 
-def _chosen(names: Sequence[str]) -> list[Case]:
-    return [case for name, case in CASES.items() if not names or name in names]
+def _chosen(names: Sequence[str], *, quick: bool) -> list[Case]:
+    if names:
+        return [CASES[name] for name in CASES if name in names]
+    return [case for case in CASES.values() if case.in_quick or not quick]
 
 
 def _sizes(given: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -21,7 +21,8 @@ class Plan:
 class Case:
     """One subject. `measure` runs it and gives the Markdown of its section; it raises VoidError when void.
 
-    `sizes` are those of a whole run, `quick` those that are smaller in a quick one.
+    `sizes` are those of a whole run, `quick` those that are smaller in a quick one. A case that is not `in_quick` is
+    in a quick run only when it is named.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Case:
     sizes: Mapping[str, int]
     quick: Mapping[str, int]
     measure: Callable[[Plan], Coroutine[Any, Any, str]]
+    in_quick: bool = True
 
     def plan(
         self, given: Mapping[str, int], rounds: int, say: Callable[[str], None], *, quick: bool, writes: bool

@@ -150,6 +150,6 @@ CASE = Case(
     "backup",
     "Backing up by the Blob service",
     {"small": 10_000, "medium": 500, "large_mib": 1024},
-    {"small": 400, "medium": 40, "large_mib": 300},
+    {"small": 400, "medium": 40, "large_mib": 260},
     measure,
 )

@@ -121,7 +121,7 @@ CASE = Case(
     "listing",
     "Listing, the client alone",
     {"entries": 200_000, "memory_from": 100_000, "memory_to": 10_000_000},
-    {"entries": 20_000, "memory_from": 50_000, "memory_to": 500_000},
+    {"entries": 10_000, "memory_from": 50_000, "memory_to": 500_000},
     measure,
 )
 

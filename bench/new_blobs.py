@@ -45,4 +45,4 @@ def _contestants(azurite: Ground, blobs: int) -> list[Contestant]:
     ]
 
 
-CASE = Case("new", "Protecting new blobs", {"blobs": 10_000}, {"blobs": 500}, measure)
+CASE = Case("new", "Protecting new blobs", {"blobs": 10_000}, {"blobs": 300}, measure)

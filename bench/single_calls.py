@@ -206,6 +206,6 @@ CASE = Case(
     "calls",
     "Calls for each blob",
     {"calls": 10_000, "late_calls": 20_000, "late_one_by_one": 200, "azurite_calls": 2_000},
-    {"calls": 500, "late_calls": 2_000, "late_one_by_one": 50, "azurite_calls": 300},
+    {"calls": 400, "late_calls": 1_000, "late_one_by_one": 40, "azurite_calls": 200},
     measure,
 )
