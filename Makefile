@@ -75,11 +75,8 @@ e2e: | browser
 browser:
 	@local/browser.sh
 
-unit e2e: setup
-	$(BIN)/python -m pytest tests/$@ $(ARGS)
-
-# Two at a time, each with a stack of its own: they wait for Azurite as much as they work.
-integration: setup
+# Two at a time, each with a stack of its own where it needs one: they wait for Azurite as much as they work.
+unit integration e2e: setup
 	$(BIN)/python -m pytest tests/$@ --numprocesses 2 --dist loadfile $(ARGS)
 
 soak: setup

@@ -8,9 +8,11 @@ was generated.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -22,6 +24,10 @@ from typing import Any, Literal
 import click
 import duckdb
 
+from bench.case import Case, Plan
+from bench.measure import VoidError
+from bench.report import Goal, goals, plain_table
+from local.processes import Child
 from shared.decisions.inventory import Manifest, Side, parse_manifest
 from shared.inventory_index import InventoryIndex
 
@@ -31,6 +37,9 @@ RULE = "snapkeep"
 STARTED = "2026/11/20/00-10-00"
 PART_ROWS = 1_000_000
 CONTAINERS = ("lake", "logs", "raw")
+MEMORY_MB = 2048
+GENERATED = "generated.json"
+GOAL_SECONDS = {10_000_000: 10.0, 100_000_000: 90.0}
 LACKS_SNAPSHOT = 1_000_003
 LACKS_BACKUP = 1_000_033
 """Of so many blobs one has changed since its last snapshot, or lacks the backup of its current version."""
@@ -198,7 +207,7 @@ class Compared:
     candidates: int
 
 
-def compare(folder: Path, memory_mb: int = 2048, threads: int | None = None) -> Compared:
+def compare(folder: Path, memory_mb: int = MEMORY_MB, threads: int | None = None) -> Compared:
     """Compares a pair of inventories on disk, as `reconcile --from-inventory` does once it has fetched them."""
     with tempfile.TemporaryDirectory(prefix="bench-inventory-", dir=folder) as scratch:
         wall, cpu = time.perf_counter(), _cpu_seconds()
@@ -238,7 +247,7 @@ def _cpu_seconds() -> float:
 
 def check(folder: Path, compared: Compared) -> Iterator[str]:
     """In what a comparison differs from what was generated."""
-    generated = Generated(**json.loads((folder / "generated.json").read_text()))
+    generated = Generated(**json.loads((folder / GENERATED).read_text()))
     expected = {
         "rows": generated.source_rows + generated.backup_rows,
         "versions": generated.versions,
@@ -248,6 +257,56 @@ def check(folder: Path, compared: Compared) -> Iterator[str]:
     for name, value in expected.items():
         if getattr(compared, name) != value:
             yield f"{name}: {getattr(compared, name):,}, not {value:,}"
+
+
+async def measure(plan: Plan) -> str:
+    """Generates a pair of inventories, and has a process of its own compare them in each round."""
+    rows = plan.sizes["rows"]
+    found: list[Compared] = []
+    with tempfile.TemporaryDirectory(prefix="bench-inventory-") as scratch:
+        folder = Path(scratch)
+        plan.say(f"generating two inventories of {rows:,} rows")
+        _generate_to(folder, rows)
+        for _ in range(plan.rounds):
+            compared = await _compare_alone(folder)
+            plan.say(f"{compared}")
+            found.append(compared)
+    walls = [one.wall_seconds for one in found]
+    cells = [
+        [f"{one.rows:,}", f"{one.wall_seconds}", f"{one.cpu_seconds}", f"{one.peak_rss_mb:,}", f"{one.candidates:,}"]
+        for one in found
+    ]
+    shown = plain_table(["rows", "wall s", "CPU s", "most memory, MB", "blobs to be looked at"], cells)
+    limit = GOAL_SECONDS.get(rows)
+    goal = (
+        [Goal(f"seconds for {rows:,} rows of each account", statistics.median(walls), at_most=limit)] if limit else []
+    )
+    return (
+        f"Two inventories of {rows:,} rows each, Parquet, half of the source's rows snapshots, compared as "
+        f"`reconcile --from-inventory` does once it has fetched them; DuckDB's memory limit is {MEMORY_MB:,} MB.\n\n"
+        f"{shown}\n\n{goals(goal)}"
+    ).strip()
+
+
+def _generate_to(folder: Path, rows: int) -> None:
+    generated = generate(folder, rows, 0.5, "parquet", 1)
+    (folder / GENERATED).write_text(json.dumps(asdict(generated)))
+
+
+async def _compare_alone(folder: Path) -> Compared:
+    """Compares in a process of its own: its memory is that of the comparison. Raises VoidError when it is wrong."""
+    child = await Child.start(
+        [sys.executable, "-m", "bench.inventory", "compare", "--json", str(folder)],
+        environment=os.environ,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output = (await child.stdout.read()).decode()
+    if await child.wait():
+        raise VoidError(f"comparing two inventories: {output[-500:]}")
+    return Compared(**json.loads(output))
+
+
+CASE = Case("inventory", "Comparing Blob Inventories", {"rows": 10_000_000}, {"rows": 300_000}, measure)
 
 
 @click.group()
@@ -264,20 +323,24 @@ def main() -> None:
 def generate_command(folder: Path, rows: float, snapshots: float, form: Format, seed: int) -> None:
     """Write a pair of inventories to FOLDER."""
     generated = generate(folder, int(rows), snapshots, form, seed)
-    (folder / "generated.json").write_text(json.dumps(asdict(generated)))
+    (folder / GENERATED).write_text(json.dumps(asdict(generated)))
     print(generated)
 
 
 @main.command("compare")
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--memory-mb", default=2048, show_default=True)
+@click.option("--memory-mb", default=MEMORY_MB, show_default=True)
 @click.option("--threads", type=int, help="Default: all cores.")
-def compare_command(folder: Path, memory_mb: int, threads: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone, where it is as generated.")
+def compare_command(folder: Path, memory_mb: int, threads: int | None, as_json: bool) -> None:
     """Compare the inventories of FOLDER, and tell how long it took."""
     compared = compare(folder, memory_mb, threads)
-    print(compared)
     wrong = list(check(folder, compared))
-    print("\n".join(wrong) or "as generated")
+    if as_json and not wrong:
+        print(json.dumps(asdict(compared)))
+    else:
+        print(compared)
+        print("\n".join(wrong) or "as generated")
     sys.exit(1 if wrong else 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import draining, listing, new_blobs, single_calls, transactions, unchanged
+from bench import draining, inventory, listing, new_blobs, single_calls, transactions, unchanged
 
 CASES = {
     case.name: case
@@ -12,6 +12,7 @@ CASES = {
         draining.CASE,
         unchanged.CASE,
         new_blobs.CASE,
+        inventory.CASE,
         transactions.CASE,
     )
 }
