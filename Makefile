@@ -77,7 +77,7 @@ browser:
 
 # Two at a time, each with a stack of its own where it needs one: they wait for Azurite as much as they work.
 unit integration e2e: setup
-	$(BIN)/python -m pytest tests/$@ --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/$@ --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: setup
 	$(BIN)/python -m tests.model --workers "$$(nproc)" --runs $(RUNS) --steps 20 50 100 $(ARGS)
