@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,11 +18,13 @@ async def for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]
     """
     remaining = iter(items)
 
-    async def worker() -> None:
+    async def worker(first: Item) -> None:
+        await work(first)
         for item in remaining:
             await work(item)
 
-    workers = [asyncio.ensure_future(worker()) for _ in range(limit)]
+    # As many as there are items for: most lists are far shorter than the limit.
+    workers = [asyncio.ensure_future(worker(first)) for first in islice(remaining, limit)]
     try:
         await asyncio.gather(*workers)
     finally:
