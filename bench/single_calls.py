@@ -171,7 +171,10 @@ def _messages_on(azurite: Ground) -> Place:
 
     async def check(count: int) -> None:
         async with Bare(azurite.queue) as bare:
-            expect(await bare.messages(QUEUE), count, "messages in Azurite's queue")
+            found = await bare.messages(QUEUE)
+        # Azurite drops idle connections: a message whose answer was lost so is sent again, and may be there twice.
+        if not count <= found <= count + max(4, count // 100):
+            expect(found, count, "messages in Azurite's queue")
 
     return Place(azurite.queue, azurite.source, AT_ONCE_ON_AZURITE, prepare, check)
 
