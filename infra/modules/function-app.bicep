@@ -152,11 +152,11 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
+      ftpsState: 'Disabled'
       appSettings: settingList
       // What follows has no meaning on Flex Consumption, which refuses some of it.
       alwaysOn: flex ? null : true
       linuxFxVersion: flex ? null : 'PYTHON|${pythonVersion}'
-      ftpsState: flex ? null : 'Disabled'
       vnetRouteAllEnabled: flex || empty(subnetId) ? null : true
     }
   }
