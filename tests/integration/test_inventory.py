@@ -167,6 +167,7 @@ async def test_a_run_that_failed_is_passed_over_and_named(
         ({"ruleDefinition": {"format": "csv"}}, "manifest.json: ruleDefinition.schemaFields: Field required"),
         ({"files": [{"blob": "2026/11/20/gone.csv", "size": 5}]}, "gone.csv, which the manifest names, is gone"),
     ],
+    ids=["pending", "another account", "too few rows", "no fields", "a file is gone"],
 )
 async def test_an_inventory_that_cannot_be_used_is_an_error_and_nothing_is_done(
     open_with_inventory: Open,
