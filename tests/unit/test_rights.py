@@ -117,13 +117,50 @@ def test_the_roles_of_azure_that_are_assigned_are_known() -> None:
     assert len(ids) == len(BUILT_IN)
 
 
-def test_every_assignment_is_to_one_identity_and_none_to_people() -> None:
-    for file in files().values():
-        for each in file.of("resource").values():
-            if each.target.startswith("Microsoft.Authorization/roleAssignments"):
-                given = properties(properties(body(each.node))["properties"])
-                assert text(given["principalType"]) == "'ServicePrincipal'"
-                assert text(given["principalId"]) in {"appPrincipalId", "factoryPrincipalId", "reader"}
+ASSIGNMENTS = {
+    ("roles-source", "app"): ("appRole", "appPrincipalId", "account"),
+    ("roles-source", "factoryAssignment"): ("factoryRole", "factoryPrincipalId", "account"),
+    ("roles-backup", "app"): ("appRole", "appPrincipalId", "account"),
+    ("roles-backup", "appOnStaging"): ("stagingRole", "appPrincipalId", "staging"),
+    ("roles-backup", "factoryOnStaging"): ("factoryRole", "factoryPrincipalId", "staging"),
+    ("roles-backup", "appDrills"): ("drillRole", "appPrincipalId", "account"),
+    ("roles-backup", "appOnMirrors"): ("mirrorRole", "appPrincipalId", "account"),
+    ("roles-host", "platform"): ("role", "appPrincipalId", "account"),
+    ("roles-host", "queue"): ("queueRole", "appPrincipalId", "account"),
+    ("roles-factory", "app"): ("appRole", "appPrincipalId", "factory"),
+    ("key-vault", "reading"): ("secretsUser", "reader", "vault"),
+    ("monitoring", "publishing"): ("metricsPublisher", "appPrincipalId", "insights"),
+}
+"""Which role is given to whom, and where. The roles of those who restore are given to nobody."""
+
+
+def assignment(each: Declaration) -> tuple[str, str, str]:
+    given = properties(body(each.node))
+    inside = properties(given["properties"])
+    assert text(inside["principalType"]) == "'ServicePrincipal'"
+    role = re.sub(r"^subscriptionResourceId\(.*, (\w+)\)$|\.id$", r"\1", text(inside["roleDefinitionId"]))
+    return role, text(inside["principalId"]), text(given["scope"]) if "scope" in given else "the resource group"
+
+
+def test_every_role_is_given_to_whom_it_is_meant_for_and_no_further_than_needed() -> None:
+    found = {
+        (Path(file.name).stem, name): assignment(each)
+        for file in files().values()
+        for name, each in file.of("resource").items()
+        if each.target.startswith("Microsoft.Authorization/roleAssignments")
+    }
+    assert found == ASSIGNMENTS
+
+
+def test_every_module_takes_each_identity_for_what_it_is() -> None:
+    main = files()["main.bicep"]
+    for module in main.of("module").values():
+        for name, value in properties(properties(body(module.node))["params"]).items():
+            if name in {"appPrincipalId", "factoryPrincipalId"}:
+                assert text(value) == f"identities.outputs.{name}", module.name
+    identities = files()["modules/identities.bicep"].of("output")
+    for name, of in {"appPrincipalId": "appIdentity", "factoryPrincipalId": "factoryIdentity"}.items():
+        assert text(identities[name].value) == f"{of}.properties.principalId"
 
 
 SDK = {
