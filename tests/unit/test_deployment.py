@@ -44,9 +44,14 @@ PLATFORMS = {
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["name", "infra", "services"],
+    "required": ["name", "infra", "services", "requiredVersions"],
     "properties": {
         "name": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+        "requiredVersions": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"azd": {"type": "string", "pattern": r"^>= \d+\.\d+\.\d+$"}},
+        },
         "metadata": {"type": "object", "additionalProperties": False, "properties": {"template": {"type": "string"}}},
         "infra": {
             "type": "object",
@@ -88,6 +93,12 @@ SCHEMA = {
 def test_azd_takes_the_project() -> None:
     assert [error.message for error in Draft202012Validator(SCHEMA).iter_errors(AZURE_YAML)] == []
     assert AZURE_YAML["metadata"]["template"] == f"snapkeep@{__version__}"
+
+
+def test_an_azd_that_deletes_groups_which_it_did_not_create_is_refused() -> None:
+    """Before 1.24.1 `azd down` took the groups of existing accounts along (Azure/azure-dev#7698)."""
+    oldest = AZURE_YAML["requiredVersions"]["azd"].removeprefix(">= ").split(".")
+    assert tuple(map(int, oldest)) >= (1, 24, 1)
 
 
 def test_everything_that_azd_is_pointed_to_is_there() -> None:
