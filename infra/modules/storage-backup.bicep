@@ -104,36 +104,63 @@ var expire = {
     daysAfterCreationGreaterThan: expireAfterDays
   }
 }
-var actions = union(
+var current = union(
   coolAfterDays > 0 ? toCool : {},
   coldAfterDays > 0 ? toCold : {},
   archiveAfterDays > 0 ? toArchive : {},
   expireAfterDays > 0 ? expire : {}
 )
+var actions = union(
+  empty(current) ? {} : { baseBlob: current },
+  expireAfterDays > 0 && !hierarchicalNamespace ? { version: expire } : {}
+)
 
 // By creation, not by last access: reading a backup to prove it must not make it dearer.
-resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01' = if (!empty(actions)) {
+var oldBackups = {
+  name: 'snapkeep-old-backups'
+  type: 'Lifecycle'
+  enabled: true
+  definition: {
+    filters: {
+      blobTypes: [
+        'blockBlob'
+      ]
+    }
+    actions: actions
+  }
+}
+// With versioning a deletion makes the blob a version, which nothing else would ever end: not that of an expired
+// backup (above), and not that of a staged blob, which the app deletes when it has become a backup.
+var discardedStaging = {
+  name: 'snapkeep-discarded-staging'
+  type: 'Lifecycle'
+  enabled: true
+  definition: {
+    filters: {
+      blobTypes: [
+        'blockBlob'
+      ]
+      prefixMatch: [
+        'snapkeep-staging/'
+      ]
+    }
+    actions: {
+      version: {
+        delete: {
+          daysAfterCreationGreaterThan: 1
+        }
+      }
+    }
+  }
+}
+var rules = concat(empty(current) ? [] : [oldBackups], hierarchicalNamespace ? [] : [discardedStaging])
+
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01' = if (!empty(rules)) {
   parent: account
   name: 'default'
   properties: {
     policy: {
-      rules: [
-        {
-          name: 'snapkeep-old-backups'
-          type: 'Lifecycle'
-          enabled: true
-          definition: {
-            filters: {
-              blobTypes: [
-                'blockBlob'
-              ]
-            }
-            actions: {
-              baseBlob: actions
-            }
-          }
-        }
-      ]
+      rules: rules
     }
   }
   dependsOn: [

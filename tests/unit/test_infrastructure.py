@@ -8,7 +8,7 @@ import pytest
 
 from shared.containers import DRILL_PREFIX, POISON_SUFFIX, STAGING_CONTAINER, STATE_CONTAINER
 from shared.settings import Settings
-from tests.bicep import INFRA, BicepFile, body, files, local_names, members, module_file, properties, text
+from tests.bicep import INFRA, BicepFile, body, files, local_names, members, module_file, properties, string, text
 
 ROOT = INFRA.parent
 ALL = pytest.mark.parametrize("file", files().values(), ids=lambda file: file.name)
@@ -166,6 +166,19 @@ def test_nothing_deletes_snapshots_or_backups_by_default() -> None:
     source = files()["modules/storage-source.bicep"].source
     assert "if (snapshotDays > 0)" in source
     assert "max(30, snapshotDays)" in source
+
+
+def test_neither_expired_backups_nor_staged_blobs_are_kept_as_versions() -> None:
+    """In an account with versions a deletion makes the blob a version, which only a rule for versions ends."""
+    backup = files()["modules/storage-backup.bicep"]
+    assert "expireAfterDays > 0 && !hierarchicalNamespace ? { version: expire } : {}" in text(
+        backup.of("var")["actions"].value
+    )
+    staging = properties(properties(backup.of("var")["discardedStaging"].value)["definition"])
+    [prefix] = properties(staging["filters"])["prefixMatch"].named_children
+    assert string(prefix) == f"{STAGING_CONTAINER}/"
+    assert set(properties(staging["actions"])) == {"version"}
+    assert "hierarchicalNamespace ? [] : [discardedStaging]" in text(backup.of("var")["rules"].value)
 
 
 def test_no_secret_is_read_or_written_by_a_template() -> None:
