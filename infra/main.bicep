@@ -86,6 +86,9 @@ param immutabilityDays int = 30
 @description('Locks the policies after deployment. Nobody can undo that, nor shorten the days; the containers stay until the last backup in them has expired.')
 param lockImmutability bool = false
 
+@description('Backup containers whose policy is locked, comma-separated. The hook that locks them notes them here: Azure takes no second write of a locked policy.')
+param lockedContainers string = ''
+
 @minValue(1)
 @maxValue(365)
 @description('Days for which a new backup account brings back deleted blobs and containers.')
@@ -331,6 +334,7 @@ module backupContainers 'modules/backup-containers.bicep' = if (!backupBySas) {
     sourceContainers: containers
     immutability: immutability
     immutabilityDays: immutabilityDays
+    locked: split(lockedContainers, ',')
   }
   dependsOn: [
     backupStorage

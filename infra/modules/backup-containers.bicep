@@ -18,6 +18,9 @@ param immutability string
 @description('For how many days it holds.')
 param immutabilityDays int
 
+@description('Backup containers whose policy is locked.')
+param locked array
+
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
   name: accountName
 }
@@ -40,11 +43,12 @@ resource backups 'Microsoft.Storage/storageAccounts/blobServices/containers@2024
   }
 }]
 
-var guarded = immutability == 'none' ? [] : sourceContainers
+// A locked policy takes no second write, not even of what it says already: those are left as they are.
+var guarded = immutability == 'none' ? [] : filter(sourceContainers, container => !contains(locked, '${container}bak'))
 
 // Unlocked: it guards like a locked one, and its owners can still lift it. infra/hooks/lock_immutability.sh locks it,
 // which no template can do, when lockImmutability says so.
-resource policies 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2024-01-01' = [for (container, index) in guarded: {
+resource policies 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2024-01-01' = [for (container, index) in sourceContainers: if (contains(guarded, container)) {
   parent: backups[index]
   name: 'default'
   properties: {
@@ -54,5 +58,5 @@ resource policies 'Microsoft.Storage/storageAccounts/blobServices/containers/imm
   }
 }]
 
-@description('The backup containers that have a policy.')
+@description('The backup containers that have a policy which is not locked.')
 output containerNames array = [for container in guarded: '${container}bak']

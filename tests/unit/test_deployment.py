@@ -242,16 +242,20 @@ case "$*" in
 esac
 """
 
+AZD = """#!/bin/sh
+echo "azd $*" >> "$AZ_LOG"
+"""
+
 
 Hook = Callable[..., tuple[list[str], str]]
 
 
 @pytest.fixture
 def hook(tmp_path: Path) -> Hook:
-    """Runs a hook; gives what it called the Azure CLI with, and what it said."""
-    az = tmp_path / "az"
-    az.write_text(AZ)
-    az.chmod(0o755)
+    """Runs a hook; gives what it called the Azure CLI (and azd) with, and what it said."""
+    for name, program in (("az", AZ), ("azd", AZD)):
+        (tmp_path / name).write_text(program)
+        (tmp_path / name).chmod(0o755)
     log = tmp_path / "az.log"
 
     def run(name: str, **variables: str) -> tuple[list[str], str]:
@@ -275,7 +279,7 @@ def test_the_function_key_goes_to_the_vault_through_no_argument(hook: Hook, tmp_
         "keyvault secret set",
     ]
     assert SECRET not in "".join(calls) + said
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["az", "az.log", "az.log.secret"], (
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["az", "az.log", "az.log.secret", "azd"], (
         "no key is left behind"
     )
 
@@ -297,10 +301,20 @@ def test_policies_are_locked_when_that_was_asked_for(hook: Hook) -> None:
     assert said.count("locked, for good") == 2
 
 
-def test_a_policy_that_is_locked_is_left_alone_and_without_being_asked_nothing_happens(hook: Hook) -> None:
+def test_a_locked_policy_is_noted_so_that_no_later_deployment_writes_it_again(hook: Hook) -> None:
+    noted = {"DEPLOY_LOCKED_CONTAINERS": "oldbak"}
+    calls, _ = hook("lock_immutability.sh", SNAPKEEP_CONTAINERS_TO_LOCK="rawbak,lakebak", **BACKUP, **noted)
+    assert [call for call in calls if call.startswith("azd ")] == [
+        "azd env set DEPLOY_LOCKED_CONTAINERS oldbak,rawbak",
+        "azd env set DEPLOY_LOCKED_CONTAINERS oldbak,rawbak,lakebak",
+    ]
+
+
+def test_a_policy_that_is_locked_is_noted_and_without_being_asked_nothing_happens(hook: Hook) -> None:
     calls, said = hook("lock_immutability.sh", SNAPKEEP_CONTAINERS_TO_LOCK="rawbak", AZ_STATE="Locked", **BACKUP)
     assert [call for call in calls if "policy lock" in call] == []
     assert "locked already" in said
+    assert calls[-1] == "azd env set DEPLOY_LOCKED_CONTAINERS rawbak"
     assert hook("lock_immutability.sh", SNAPKEEP_CONTAINERS_TO_LOCK="")[0] == []
 
 

@@ -147,6 +147,14 @@ def test_no_lock_is_taken_without_being_asked_for_twice() -> None:
     assert lock.startswith("lockImmutability && immutability != 'none'")
 
 
+def test_a_locked_policy_is_not_written_again() -> None:
+    """Azure takes no second write of one (only an extension), so every later deployment would fail."""
+    module = files()["modules/backup-containers.bicep"]
+    assert "!contains(locked, '${container}bak')" in text(module.of("var")["guarded"].value)
+    assert "if (contains(guarded, container))" in text(module.of("resource")["policies"].node)
+    assert "for container in guarded" in text(module.of("output")["containerNames"].node)
+
+
 @pytest.mark.parametrize("name", ["storage-host", "storage-source", "storage-backup"])
 def test_no_account_takes_keys_or_anonymous_readers(name: str) -> None:
     [account] = [
