@@ -242,6 +242,8 @@ var given = toObject(filter(items(settings), one => !empty(one.value)), one => o
 // Data Factory reaches accounts with its identity, which another tenant's accounts do not know.
 var forced = sourceBySas || backupBySas ? { SNAPKEEP_ENGINE: 'server' } : {}
 var chosen = union(loadJsonContent('settings.json'), given, forced)
+// What the app, too, takes for yes.
+var yes = ['true', '1', 'yes', 'on', 't', 'y']
 var useFactory = chosen.SNAPKEEP_ENGINE != 'server'
 var deployFactory = useFactory || ingestion != 'none'
 var containers = map(filter(split(protectedContainers, ','), name => !empty(trim(name))), name => trim(name))
@@ -359,7 +361,7 @@ module sourceRoles 'modules/roles-source.bicep' = if (!sourceBySas) {
     accountName: names.sourceAccount
     appPrincipalId: identities.outputs.appPrincipalId
     factoryPrincipalId: identities.outputs.factoryPrincipalId
-    leases: toLower(chosen.SNAPKEEP_USE_LEASE) == 'true'
+    leases: contains(yes, toLower(trim(chosen.SNAPKEEP_USE_LEASE)))
     factory: deployFactory
   }
   dependsOn: [
@@ -377,7 +379,7 @@ module backupRoles 'modules/roles-backup.bicep' = if (!backupBySas) {
     factoryPrincipalId: identities.outputs.factoryPrincipalId
     factory: deployFactory
     drills: drills
-    deleteInMirrors: toLower(chosen.SNAPKEEP_SYNC_DELETE) == 'true' ? mirrors : []
+    deleteInMirrors: contains(yes, toLower(trim(chosen.SNAPKEEP_SYNC_DELETE))) ? mirrors : []
   }
   dependsOn: [
     backupContainers

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from local.host.hostjson import read_host_json
+from local.host.schedule import Schedule
 from shared.settings import Settings, unknown_settings
-from tests.bicep import INFRA, body, files, properties, settings_in, text
+from tests.bicep import INFRA, body, files, properties, settings_in, string, text
 
 ROOT = INFRA.parent
 MODULE = files()["modules/app-settings.bicep"]
@@ -105,6 +106,42 @@ def test_the_app_takes_connection_strings_from_the_vault() -> None:
     assert settings.source.sas == "sv=2024&sig=x"
 
 
+def test_the_host_gets_each_service_of_its_account_and_the_identity_for_it() -> None:
+    host = {name: text(value) for name, value in properties(body(MODULE.of("var")["host"].node)).items()}
+    for service in ("blob", "queue", "table"):
+        address = f"'https://${{hostAccountName}}.{service}.${{suffix}}'"
+        assert host[f"AzureWebJobsStorage__{service}ServiceUri"] == address
+    for connection in ("AzureWebJobsStorage", "BackupQueue"):
+        assert host[f"{connection}__credential"] == "'managedidentity'"
+        assert host[f"{connection}__clientId"] == "identityClientId"
+
+
+def test_what_the_environment_sets_counts_more_than_a_default() -> None:
+    main = files()["main.bicep"]
+    assert text(main.of("var")["chosen"].value) == "union(loadJsonContent('settings.json'), given, forced)"
+    assert text(properties(properties(body(main.of("module")["appSettings"].node))["params"])["chosen"]) == "chosen"
+    given = text(properties(properties(body(main.of("module")["hostStorage"].node))["params"])["queueName"])
+    assert given == "chosen.SNAPKEEP_BACKUP_QUEUE"
+
+
+FLEX_KNOWS_FROM_ELSEWHERE = {
+    *("ENABLE_ORYX_BUILD", "FUNCTIONS_EXTENSION_VERSION", "FUNCTIONS_WORKER_RUNTIME", "SCM_DO_BUILD_DURING_DEPLOYMENT"),
+    *("WEBSITE_RUN_FROM_PACKAGE", "WEBSITE_CONTENTSHARE", "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING"),
+    *("FUNCTIONS_WORKER_RUNTIME_VERSION", "WEBSITE_VNET_ROUTE_ALL", "WEBSITE_CONTENTOVERVNET"),
+}
+"""Settings that must not be there: learn.microsoft.com/azure/azure-functions/functions-app-settings, deprecations."""
+
+
+def test_flex_consumption_gets_nothing_that_it_refuses() -> None:
+    app = files()["modules/function-app.bicep"]
+    assert given_by_the_deployment() & FLEX_KNOWS_FROM_ELSEWHERE == set()
+    assert set(properties(app.of("var")["premiumSettings"].value)) <= FLEX_KNOWS_FROM_ELSEWHERE
+    assert text(app.of("var")["allSettings"].value) == "flex ? settings : union(settings, premiumSettings)"
+    site = properties(properties(properties(body(app.of("resource")["app"].node))["properties"])["siteConfig"])
+    for name in ("alwaysOn", "linuxFxVersion", "vnetRouteAllEnabled"):
+        assert re.match(r"flex( \|\| empty\(subnetId\))? \? null : ", text(site[name])), name
+
+
 def test_every_connection_is_read_by_the_app_but_for_what_the_host_needs() -> None:
     """A part that nobody reads would be misspelt: the identity of another name is then used in silence."""
     parts = {"blobServiceUri", "queueServiceUri", "dfsServiceUri", "credential", "clientId"}
@@ -122,8 +159,21 @@ def test_schedules_and_limits_agree_with_the_platform() -> None:
     assert float(DEFAULTS["SNAPKEEP_RECONCILE_BUDGET_SECONDS"]) / 60 < limit_minutes
     assert float(DEFAULTS["SNAPKEEP_PROTECT_BUDGET_SECONDS"]) < 230
     for name in ("SNAPKEEP_SYNC_SCHEDULE", "SNAPKEEP_RECONCILE_SCHEDULE"):
-        assert len(DEFAULTS[name].split()) == 6
+        assert Schedule.parse(DEFAULTS[name])
+        assert f"%{name}%" in (ROOT / "function_app.py").read_text()
     assert read_host_json(ROOT / "host.json").queues.max_dequeue_count == 5
+
+
+@pytest.mark.parametrize("setting", ["SNAPKEEP_USE_LEASE", "SNAPKEEP_SYNC_DELETE"])
+@pytest.mark.parametrize("value", ["true", "TRUE", "1", "yes", "on", "t", "y"])
+def test_what_switches_something_on_in_the_app_also_gives_the_right_for_it(setting: str, value: str) -> None:
+    settings, problems = Settings.examine(deployed("sourceIdentity", "backupIdentity") | {setting: value})
+    assert problems == []
+    assert settings.use_lease or settings.sync_delete
+    main = files()["main.bicep"]
+    yes = {string(each) for each in main.of("var")["yes"].value.named_children}
+    assert value.lower() in yes
+    assert f"contains(yes, toLower(trim(chosen.{setting})))" in main.source
 
 
 def test_functions_that_are_kept_ready_exist() -> None:
