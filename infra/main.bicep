@@ -245,6 +245,7 @@ var chosen = union(loadJsonContent('settings.json'), given, forced)
 // What the app, too, takes for yes.
 var yes = ['true', '1', 'yes', 'on', 't', 'y']
 var useFactory = chosen.SNAPKEEP_ENGINE != 'server'
+var useVault = sourceBySas || backupBySas || ingestion != 'none'
 var deployFactory = useFactory || ingestion != 'none'
 var containers = map(filter(split(protectedContainers, ','), name => !empty(trim(name))), name => trim(name))
 var syncPairs = filter(split(chosen.SNAPKEEP_SYNC_CONTAINERS, ','), pair => !empty(trim(pair)))
@@ -386,7 +387,8 @@ module backupRoles 'modules/roles-backup.bicep' = if (!backupBySas) {
   ]
 }
 
-module vault 'modules/key-vault.bicep' = {
+// It cannot be purged, so that its name stays taken for 90 days after `azd down`: a trial has none.
+module vault 'modules/key-vault.bicep' = if (useVault) {
   scope: group
   name: 'key-vault'
   params: {
@@ -481,8 +483,8 @@ module dataFactory 'modules/data-factory.bicep' = if (deployFactory) {
     appUrl: 'https://${functionApp.outputs.hostName}'
     appId: functionApp.outputs.appId
     audience: protectAudience
-    vaultUrl: vault.outputs.vaultUrl
-    vaultId: vault.outputs.vaultId
+    vaultUrl: ingestion == 'none' ? '' : vault!.outputs.vaultUrl
+    vaultId: ingestion == 'none' ? '' : vault!.outputs.vaultId
     private: private
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -514,7 +516,7 @@ module privateEndpoints 'modules/private-endpoints.bicep' = if (private) {
     sourceAccountId: sourceBySas ? '' : resourceId(sourceSubscription, sourceGroup, 'Microsoft.Storage/storageAccounts', names.sourceAccount)
     backupAccountId: backupBySas ? '' : resourceId(backupSubscription, backupGroup, 'Microsoft.Storage/storageAccounts', names.backupAccount)
     dataLake: dataLake
-    vaultId: vault.outputs.vaultId
+    vaultId: useVault ? vault!.outputs.vaultId : ''
     appId: functionApp.outputs.appId
     factoryId: deployFactory ? dataFactory!.outputs.factoryId : ''
   }

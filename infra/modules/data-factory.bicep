@@ -42,10 +42,10 @@ param appId string
 @description('Who a token for the app is issued for.')
 param audience string
 
-@description('Address of the key vault.')
+@description('Address of the key vault; empty without the example.')
 param vaultUrl string
 
-@description('Resource id of the key vault.')
+@description('Resource id of the key vault; empty without the example.')
 param vaultId string
 
 @description('Whether everything is reached through private endpoints alone.')

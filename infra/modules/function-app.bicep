@@ -68,7 +68,6 @@ var flexSize = {
 }
 var alwaysOnSize = {
   name: premiumSize
-  tier: 'PremiumV3'
   capacity: premiumInstances
 }
 

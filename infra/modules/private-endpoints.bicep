@@ -24,7 +24,7 @@ param backupAccountId string
 @description('Whether the accounts have Data Lake endpoints that are used.')
 param dataLake bool
 
-@description('The key vault.')
+@description('The key vault; empty: there is none.')
 param vaultId string
 
 @description('The app.')

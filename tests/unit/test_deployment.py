@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 import stat
@@ -113,7 +114,9 @@ def test_everything_that_azd_is_pointed_to_is_there() -> None:
 
 def test_the_service_is_found_by_the_tag_that_the_app_gets() -> None:
     [service] = AZURE_YAML["services"]
-    assert f"'azd-service-name': '{service}'" in (ROOT / "infra/main.bicep").read_text()
+    main = (ROOT / "infra/main.bicep").read_text()
+    assert f"'azd-service-name': '{service}'" in main
+    assert "'azd-env-name': environmentName" in main
 
 
 # azcopy
@@ -235,8 +238,9 @@ AZ = f"""#!/bin/sh
 echo "$*" >> "$AZ_LOG"
 case "$*" in
   *"keys set"*) echo "REDACTED" ;;
+  "cloud show"*) echo https://arm.test/ ;;
   *"keys list"*) echo '{SECRET}' ;;
-  *"secret set"*) while [ $# -gt 0 ]; do [ "$1" = --file ] && cat "$2" > "$AZ_LOG.secret"; shift; done ;;
+  "rest "*) for each; do case "$each" in @*) cat "${{each#@}}" > "$AZ_LOG.secret" ;; esac; done ;;
   *"show"*"state"*) echo "${{AZ_STATE:-Unlocked}}" ;;
   *"show"*"etag"*) echo etag-1 ;;
 esac
@@ -272,12 +276,18 @@ def hook(tmp_path: Path) -> Hook:
 def test_the_function_key_goes_to_the_vault_through_no_argument(hook: Hook, tmp_path: Path) -> None:
     place = {"AZURE_SUBSCRIPTION_ID": "s", "AZURE_RESOURCE_GROUP": "rg", "SNAPKEEP_APP_NAME": "func"}
     calls, said = hook("store_function_key.sh", SNAPKEEP_KEY_VAULT="kv", **place)
-    assert (tmp_path / "az.log.secret").read_text() == SECRET
+    assert json.loads((tmp_path / "az.log.secret").read_text()) == {"properties": {"value": SECRET}}
     assert [call.split(" --")[0] for call in calls] == [
         "functionapp keys set",
         "functionapp keys list",
-        "keyvault secret set",
+        "cloud show",
+        "rest",
     ]
+    assert "--method put" in calls[-1]
+    assert (
+        "https://arm.test/subscriptions/s/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv/secrets/protect-key?"
+        in calls[-1]
+    )
     assert SECRET not in "".join(calls) + said
     assert sorted(each.name for each in tmp_path.iterdir()) == ["az", "az.log", "az.log.secret", "azd"], (
         "no key is left behind"

@@ -176,6 +176,19 @@ def test_nothing_deletes_snapshots_or_backups_by_default() -> None:
     assert "max(30, snapshotDays)" in source
 
 
+def test_there_is_a_vault_only_where_something_is_kept_in_it() -> None:
+    """It cannot be purged: its name stays taken for 90 days after `azd down`, and a trial could not come again."""
+    main = files()["main.bicep"]
+    assert text(main.of("var")["useVault"].value) == "sourceBySas || backupBySas || ingestion != 'none'"
+    assert re.search(r"module vault 'modules/key-vault.bicep' = if \(useVault\) \{", main.source)
+
+
+def test_a_plan_is_named_by_its_size_alone() -> None:
+    """P0v3 is of another tier (Premium0V3) than the larger ones, and the name says it all."""
+    size = files()["modules/function-app.bicep"].of("var")["alwaysOnSize"]
+    assert set(properties(size.value)) == {"name", "capacity"}
+
+
 def test_neither_expired_backups_nor_staged_blobs_are_kept_as_versions() -> None:
     """In an account with versions a deletion makes the blob a version, which only a rule for versions ends."""
     backup = files()["modules/storage-backup.bicep"]
