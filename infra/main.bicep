@@ -103,7 +103,7 @@ param backupCoolAfterDays int = 0
 param backupColdAfterDays int = 0
 
 @minValue(0)
-@description('The same for the archive tier: a restore from it takes up to 15 hours, and verify cannot read it.')
+@description('The same for the archive tier: a restore from it takes up to 15 hours, and verify cannot read it. Needs a redundancy without zones: Standard_LRS, Standard_GRS or Standard_RAGRS.')
 param backupArchiveAfterDays int = 0
 
 @minValue(0)

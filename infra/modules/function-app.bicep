@@ -203,8 +203,10 @@ resource authentication 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(aud
           openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
         }
         validation: {
+          // The second is that of tokens of version 2, which the issuer above gives (docs/deploy.md).
           allowedAudiences: [
             audience
+            clientId
           ]
           defaultAuthorizationPolicy: {
             allowedPrincipals: {

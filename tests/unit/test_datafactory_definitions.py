@@ -99,6 +99,14 @@ def copying(pipeline: Document) -> Document:
     return found
 
 
+def test_every_copy_fails_when_its_source_is_gone_or_changes_under_it() -> None:
+    """The service's own defaults are to skip the one, and not to look at the other."""
+    ingesting = shipped("pipeline/ingest_and_protect")["properties"]["activities"][0]
+    for copies in (copying(shipped("pipeline/backup_blobs")), ingesting):
+        assert copies["typeProperties"]["skipErrorFile"] == {"fileMissing": False, "dataInconsistency": False}
+        assert copies["typeProperties"]["validateDataConsistency"] is True
+
+
 @pytest.mark.parametrize(
     "change",
     [

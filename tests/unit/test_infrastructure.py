@@ -183,6 +183,44 @@ def test_there_is_a_vault_only_where_something_is_kept_in_it() -> None:
     assert re.search(r"module vault 'modules/key-vault.bicep' = if \(useVault\) \{", main.source)
 
 
+def test_the_package_is_put_and_read_with_an_identity_in_a_container_of_its_own() -> None:
+    storage = properties(properties(files()["modules/function-app.bicep"].of("var")["flexConfig"].value)["deployment"])
+    given = properties(storage["storage"])
+    assert text(given["value"]) == "packageContainerUrl"
+    identity = {"type": "'UserAssignedIdentity'", "userAssignedIdentityResourceId": "identityId"}
+    assert {name: text(value) for name, value in properties(given["authentication"]).items()} == identity
+    host = files()["modules/storage-host.bicep"]
+    url = "'${account.properties.primaryEndpoints.blob}${packages.name}'"
+    assert text(host.of("output")["packageContainerUrl"].value) == url
+
+
+def test_a_token_for_the_app_is_one_of_the_version_that_its_issuer_gives() -> None:
+    """A token of version 2 has the client id for its audience; one of version 1 has another issuer."""
+    app = files()["modules/function-app.bicep"].source
+    assert "tenant().tenantId}/v2.0'" in app
+    assert re.search(r"allowedAudiences: \[\s+audience\s+clientId\s+\]", app)
+    assert "--requested-access-token-version 2" in (ROOT / "docs/deploy.md").read_text()
+
+
+def test_every_private_endpoint_has_a_zone_for_its_name() -> None:
+    kinds = set(re.findall(r"kind: '(\w+)'", files()["modules/private-endpoints.bicep"].source))
+    network = files()["modules/network.bicep"]
+    zones = {name: text(value).strip("'") for name, value in properties(network.of("var")["zoneNames"].value).items()}
+    listed = {text(each) for each in network.of("var")["zoneList"].value.named_children}
+    given = set(properties(network.of("output")["zoneIds"].value))
+    assert kinds == set(zones) == given == {each.removeprefix("zoneNames.") for each in listed}
+    assert zones == {
+        **{
+            each: f"privatelink.{each}.${{environment().suffixes.storage}}"
+            for each in ("blob", "queue", "table", "dfs")
+        },
+        "sites": "privatelink.azurewebsites.net",
+        "vault": "privatelink.vaultcore.azure.net",
+        "dataFactory": "privatelink.datafactory.azure.net",
+    }
+    assert "plan == 'flex' ? 'Microsoft.App/environments' : 'Microsoft.Web/serverFarms'" in network.source
+
+
 def test_a_plan_is_named_by_its_size_alone() -> None:
     """P0v3 is of another tier (Premium0V3) than the larger ones, and the name says it all."""
     size = files()["modules/function-app.bicep"].of("var")["alwaysOnSize"]
@@ -238,6 +276,6 @@ def test_the_way_to_deploy_names_parameters_that_there_are() -> None:
     document = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
     parameters = set(files()["main.bicep"].of("param"))
     named = set(re.findall(r"`([a-z]+[A-Z]\w+)(?:=[^`]*)?`", document))
-    assert named - parameters == {"functionTimeout"}
+    assert named - parameters == {"functionTimeout", "prefixMatch"}
     used = set(re.findall(r"azd env set (\w+)", document))
     assert used >= {"DEPLOY_SOURCE_ACCOUNT_NAME", "DEPLOY_IMMUTABILITY", "DEPLOY_ALERT_EMAIL"}

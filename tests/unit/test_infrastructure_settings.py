@@ -142,6 +142,11 @@ def test_flex_consumption_gets_nothing_that_it_refuses() -> None:
         assert re.match(r"flex( \|\| empty\(subnetId\))? \? null : ", text(site[name])), name
 
 
+def test_an_instance_has_one_of_the_sizes_that_there_are() -> None:
+    sizes = re.findall(r"\d+", files()["main.bicep"].of("param")["instanceMemoryMB"].decorators["allowed"])
+    assert sizes == ["512", "2048", "4096"]
+
+
 def test_every_connection_is_read_by_the_app_but_for_what_the_host_needs() -> None:
     """A part that nobody reads would be misspelt: the identity of another name is then used in silence."""
     parts = {"blobServiceUri", "queueServiceUri", "dfsServiceUri", "credential", "clientId"}

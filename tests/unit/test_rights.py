@@ -95,6 +95,7 @@ def test_the_right_to_delete_is_confined_or_asked_for() -> None:
     assert backup["appDrills"].conditional
     assert backup["drillRole"].conditional
     mirrors = properties(properties(body(backup["appOnMirrors"].node))["properties"])
+    assert text(mirrors["conditionVersion"]) == "'2.0'"
     assert "containers:name] ForAnyOfAnyValues:StringEquals {${inMirrors}}" in text(mirrors["condition"])
     assert text(files()["main.bicep"].of("param")["drills"].value) == "false"
 
