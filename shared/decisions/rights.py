@@ -2,8 +2,8 @@
 
 Rights are Azure's own names of actions and data actions. Which of them a call of the storage services needs:
 learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory#permissions-for-blob-service-operations.
-`CALLS` has every call of the SDKs that the adapters make: a test reads the adapters, so that a new call cannot be
-shipped without its right.
+`CALLS` has every call of the SDKs that the adapters make, and `SENT` what they send past those: a test reads the
+adapters, so that a new call cannot be shipped without its right.
 """
 
 from __future__ import annotations
@@ -83,6 +83,14 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "upload_page": (BLOBS_WRITE,),
 }
 """What a call needs where it makes something new; none of those that the app makes on backups overwrites."""
+
+SENT: Mapping[tuple[str, str, str], tuple[str, ...]] = {
+    ("HEAD", "look", ""): (BLOBS_READ,),
+    ("POST", "message", ""): (MESSAGES_ADD,),
+    ("PUT", "copy", ""): (BLOBS_ADD, TAGS_WRITE),
+    ("PUT", "snapshot", "snapshot"): (BLOBS_ADD,),
+}
+"""The same of what is sent past the SDK (`shared.adapters.calls`): method, kind of call, and `comp` of its query."""
 
 Rights = frozenset[str]
 
