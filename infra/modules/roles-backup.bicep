@@ -219,7 +219,7 @@ resource restoreRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, suffix, 'restore from backup')
   properties: {
     roleName: 'Snapkeep restore from backup ${suffix}'
-    description: 'Reads backups.'
+    description: 'Reads backups. Writes none: restore --rehydrate and --to-account backup need more, and rarely.'
     type: 'CustomRole'
     assignableScopes: [
       resourceGroup().id
