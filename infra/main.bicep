@@ -458,6 +458,7 @@ module functionApp 'modules/function-app.bicep' = {
     audience: ingestion == 'identity' ? protectAudience : ''
     clientId: protectClientId
     callerPrincipalId: identities.outputs.factoryPrincipalId
+    callerClientId: identities.outputs.factoryClientId
   }
   dependsOn: [
     hostRoles

@@ -59,6 +59,9 @@ param clientId string
 @description('The identity that may call.')
 param callerPrincipalId string
 
+@description('Its client id.')
+param callerClientId string
+
 var flex = plan == 'flex'
 var pythonVersion = '3.13'
 
@@ -209,6 +212,9 @@ resource authentication 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(aud
             clientId
           ]
           defaultAuthorizationPolicy: {
+            allowedApplications: [
+              callerClientId
+            ]
             allowedPrincipals: {
               identities: [
                 callerPrincipalId

@@ -30,3 +30,4 @@ output appPrincipalId string = appIdentity.properties.principalId
 output appClientId string = appIdentity.properties.clientId
 output factoryIdentityId string = factoryIdentity.id
 output factoryPrincipalId string = factoryIdentity.properties.principalId
+output factoryClientId string = factoryIdentity.properties.clientId

@@ -202,6 +202,16 @@ def test_a_token_for_the_app_is_one_of_the_version_that_its_issuer_gives() -> No
     assert "--requested-access-token-version 2" in (ROOT / "docs/deploy.md").read_text()
 
 
+def test_the_app_takes_tokens_of_the_factory_alone() -> None:
+    """Named as an application, too: App Service refuses those that it is not told of."""
+    app = files()["modules/function-app.bicep"].source
+    assert re.search(r"allowedPrincipals: \{\s+identities: \[\s+callerPrincipalId\s+\]", app)
+    assert re.search(r"allowedApplications: \[\s+callerClientId\s+\]", app)
+    given = properties(properties(body(files()["main.bicep"].of("module")["functionApp"].node))["params"])
+    assert text(given["callerPrincipalId"]) == "identities.outputs.factoryPrincipalId"
+    assert text(given["callerClientId"]) == "identities.outputs.factoryClientId"
+
+
 def test_every_private_endpoint_has_a_zone_for_its_name() -> None:
     kinds = set(re.findall(r"kind: '(\w+)'", files()["modules/private-endpoints.bicep"].source))
     network = files()["modules/network.bicep"]
