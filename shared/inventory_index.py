@@ -147,8 +147,8 @@ class InventoryIndex:
     def totals(self) -> dict[str, Totals]:
         """Each container that the source's inventory knows."""
         rows = self._all(
-            "SELECT container, sum(live), sum(versions), sum(protected), sum(archived), sum(candidates), min(oldest),"
-            " sum(of_the_day) FROM found GROUP BY container"
+            "SELECT container, sum(live), sum(versions), sum(protected), sum(archived), sum(candidates),"
+            " make_timestamp(min(oldest)::BIGINT * 1000000), sum(of_the_day) FROM found GROUP BY container"
         )
         return {
             self._containers[container]: Totals(

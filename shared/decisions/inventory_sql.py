@@ -1,8 +1,9 @@
 """The comparison of two inventories, as DuckDB's SQL: which versions are protected, and which blobs to look at.
 
-No name of a backup is made and no long text compared: a version is two 64-bit hashes, of its blob's name and of its
-ETag, which a backup's own name gives back. All rows of both accounts go through one aggregation, whose groups are
-versions. So nothing depends on the order of an inventory, and DuckDB spills the groups when memory ends.
+A version is one 64-bit hash: of the name that its backup must have, and of its size. The source's rows are given that
+name, the backups have it, so nothing is parsed out of them and whatever else is there has no partner. All rows of both
+accounts go through one aggregation, whose groups are versions. So nothing depends on the order of an inventory, and
+DuckDB spills the groups when memory ends. What a group holds is kept small: it is most of the memory, and of the time.
 
 Whatever is not plainly protected is only a candidate: it is looked at in the accounts themselves before anything
 is done or said about it.
@@ -29,8 +30,8 @@ _STAMP_CHARACTERS = len("20261120T140533Z-")
 _PLAIN_BYTES = 253
 """A name of no more bytes makes a backup's name that is neither too long nor too deep."""
 
-_EXTENSION = r"[^/.][^/]*(\.[^./]+)$"
-"""What `posixpath.splitext` takes for one: it begins at the last dot, which must not be among a name's leading dots."""
+_EXTENSION = r"regexp_extract(blob_name, '[^/.][^/]*(\.[^./]+)$', 1)"
+"""As `shared.decisions.names` has it: it begins at the last dot, which must not be among a name's leading dots."""
 
 FIELDS = (
     "Name",
@@ -82,7 +83,7 @@ class Row:
     def size(self) -> str:
         column = field_in(self._columns, "Content-Length")
         if column is not None and self._columns[column].upper() in {"BIGINT", "UBIGINT", "INTEGER", "UINTEGER"}:
-            return f"files.{_quoted(column)}"
+            return f"files.{_quoted(column)}::BIGINT"  # the hash of another type's number is another
         return f"{self.text('Content-Length')}::BIGINT"
 
     @property
@@ -155,23 +156,19 @@ def only_needed(rows: str, header: Sequence[str]) -> str:
 def source_keys(rows: str, columns: Columns) -> str:
     """One row of each live blob and snapshot: container, name and version as hashes, and what is compared."""
     row = Row(columns)
-    by_etag = row.has("Etag")
     odd = f"{row.text('CustomerProvidedKeySha256')} IS NOT NULL" if row.has("CustomerProvidedKeySha256") else "false"
-    version = f"hash({'etag' if by_etag else 'stamp'})"
-    long_version = f"hash(etag || {_long_extension()})" if by_etag else version
     return f"""
         SELECT container, blob_name, snapshot, etag, modified, size, md5, blob_type, tier,
-            CASE WHEN is_long THEN hash({_long_folder()}) ELSE hash(blob_name) END AS blob,
-            CASE WHEN is_long THEN {long_version} ELSE {version} END AS version,
-            hash(size, stamp) AS compared, {_md5_hash()} AS md5_hash,
+            hash(blob_name) AS blob, hash({_backup_name()}, size) AS version, {_md5_hash()} AS md5_hash,
+            try_cast(epoch_us(modified) // 1000000 AS UINTEGER) AS second,
             ((CASE WHEN snapshot IS NULL THEN {LIVE} ELSE {SNAPSHOT} END) + (CASE WHEN odd THEN {ODD} ELSE 0 END)
                 + (CASE WHEN tier = 'Archive' THEN 0 ELSE {READABLE} END))::UTINYINT AS said
         FROM (
-            SELECT *, CASE WHEN strlen(blob_name) <= {_PLAIN_BYTES} THEN false ELSE {_is_long()} END AS is_long,
-                strftime(modified, '{_STAMP}') AS stamp
+            SELECT *, split_part(blob_name, '.', -1) AS after_dot
             FROM (
-                SELECT containers.id AS container, containers.name AS container_name, {row.name} AS blob_name,
-                    {row.snapshot} AS snapshot, {row.etag if by_etag else "NULL::VARCHAR"} AS etag,
+                SELECT containers.id AS container, containers.name AS container_name,
+                    containers.backup AS backup_container, {row.name} AS blob_name,
+                    {row.snapshot} AS snapshot, {row.etag if row.has("Etag") else "NULL::VARCHAR"} AS etag,
                     {row.modified} AS modified, coalesce({row.size}, -1) AS size, {row.text("Content-MD5")} AS md5,
                     {odd} AS odd, {row.text("BlobType")} AS blob_type, {row.text("AccessTier")} AS tier
                 FROM {rows} AS files
@@ -182,56 +179,40 @@ def source_keys(rows: str, columns: Columns) -> str:
 
 
 def backup_keys(rows: str, columns: Columns, *, by_etag: bool) -> str:
-    """The same of each backup, as its name tells of what blob and version it is; other blobs are left out.
+    """The same of each backup, as far as its name tells; whatever else is there is of no version.
 
     Args:
         by_etag: whether versions are told apart by ETag; else by Last-Modified.
     """
     row = Row(columns)
-    hashed = f"(starts_with(folder, '/{LONG_NAMES}/') AND regexp_full_match(folder, '/{LONG_NAMES}/[0-9a-f]{{64}}'))"
     return f"""
-        SELECT container, hash(container_name || folder) AS blob,
-            {"CASE WHEN hashed THEN hash(tail) ELSE hash(etag) END" if by_etag else "hash(stamp)"} AS version,
-            NULL::TIMESTAMP AS modified, hash(size, stamp) AS compared, {_md5_hash()} AS md5_hash,
-            {BACKUP}::UTINYINT AS said
+        SELECT NULL::INTEGER AS container, NULL::UBIGINT AS blob,
+            hash({"full_name" if by_etag else _without_etag()}, size) AS version, NULL::UINTEGER AS second,
+            {_md5_hash()} AS md5_hash, {BACKUP}::UTINYINT AS said
         FROM (
-            SELECT *, {hashed} AS hashed
-            FROM (
-                SELECT *, substr(full_name, slash, length(full_name) - length(last) - slash) AS folder,
-                    CASE WHEN contains(tail, '.') THEN left(tail, instr(tail, '.') - 1) ELSE tail END AS etag
-                FROM (
-                    SELECT *, left(last, {_STAMP_CHARACTERS}) AS stamp, substr(last, {_STAMP_CHARACTERS + 1}) AS tail
-                    FROM (
-                        SELECT containers.id AS container, containers.name AS container_name, {row.name} AS full_name,
-                            instr({row.name}, '/') AS slash, parse_filename({row.name}, false, 'forward_slash') AS last,
-                            coalesce({row.size}, -2) AS size, {row.text("Content-MD5")} AS md5
-                        FROM {rows} AS files
-                        JOIN containers ON containers.backup = left({row.name}, instr({row.name}, '/') - 1)
-                        WHERE {row.is_blob} AND {row.snapshot} IS NULL
-                    )
-                )
-            )
-        )
-        WHERE hashed OR {_own_extension()}"""
+            SELECT {row.name} AS full_name, coalesce({row.size}, -2) AS size, {row.text("Content-MD5")} AS md5
+            FROM {rows} AS files
+            WHERE {row.is_blob} AND {row.snapshot} IS NULL
+        )"""
 
 
 def versions(source: str, backup: str, history: Literal["all", "current"]) -> str:
     """One row of each version that the source holds, with what it is: PROTECTED, ARCHIVED or CANDIDATE."""
     counted = f"said & {LIVE} <> 0" if history == "current" else f"said & {LIVE | SNAPSHOT} <> 0"
     return f"""
-        SELECT container, blob, version, modified, said & {LIVE} <> 0 AS live, CASE
-            WHEN same AND said & {SNAPSHOT | BACKUP | ODD} = {SNAPSHOT | BACKUP} THEN {PROTECTED}
+        SELECT container, blob, version, second, said & {LIVE} <> 0 AS live, CASE
+            WHEN same_md5 AND said & {SNAPSHOT | BACKUP | ODD} = {SNAPSHOT | BACKUP} THEN {PROTECTED}
             WHEN said & {SNAPSHOT | BACKUP | ODD | READABLE} = {SNAPSHOT} THEN {ARCHIVED}
             ELSE {CANDIDATE} END AS found
         FROM (
-            SELECT container, blob, version, bit_or(said) AS said, min(modified) AS modified,
-                min(compared) = max(compared) AND coalesce(min(md5_hash) = max(md5_hash), true) AS same
+            SELECT version, max(container) AS container, max(blob) AS blob, bit_or(said) AS said,
+                min(second) AS second, coalesce(min(md5_hash) = max(md5_hash), true) AS same_md5
             FROM (
-                SELECT container, blob, version, modified, compared, md5_hash, said FROM ({source})
+                SELECT container, blob, version, second, md5_hash, said FROM ({source})
                 UNION ALL
-                SELECT container, blob, version, modified, compared, md5_hash, said FROM ({backup})
+                SELECT container, blob, version, second, md5_hash, said FROM ({backup})
             )
-            GROUP BY container, blob, version
+            GROUP BY version
         )
         WHERE {counted}"""
 
@@ -264,35 +245,45 @@ def totals(found: str, draw: Draw) -> str:
             count(*) FILTER (live) AS live, count(*) AS versions,
             count(*) FILTER ({protected}) AS protected, count(*) FILTER (found = {ARCHIVED}) AS archived,
             count(*) FILTER (found = {CANDIDATE}) AS candidates,
-            min(modified) FILTER (found = {ARCHIVED}) AS oldest, count(*) FILTER ({of_the_day}) AS of_the_day,
+            min(second) FILTER (found = {ARCHIVED}) AS oldest, count(*) FILTER ({of_the_day}) AS of_the_day,
             {lists[0]} AS to_prove, {lists[1]} AS to_restore
         FROM (SELECT *, {"hash(blob, version)" if draw.to_prove or draw.to_restore else "0"} AS place FROM ({found}))
         GROUP BY ALL"""
 
 
 def _md5_hash() -> str:
-    return "CASE WHEN md5 IS NOT NULL THEN hash(md5) END"
+    """Half a hash, as a group's state is to be small: one corruption in 2^32 is left to `verify`."""
+    return "CASE WHEN md5 IS NOT NULL THEN (hash(md5) >> 32)::UINTEGER END"
 
 
-def _own_extension() -> str:
-    """Whether a backup's name ends in its source's extension, or in none where that has none."""
-    exact = f"substr(tail, strlen(etag) + 1) = regexp_extract(folder, '{_EXTENSION}', 1)"
-    last_part = "split_part(folder, '.', -1)"
-    none = f"(NOT contains(folder, '.') OR {last_part} = '' OR contains({last_part}, '/'))"
-    same = (
-        "(ends_with(folder, substr(tail, strlen(etag) + 1)) AND NOT ends_with(tail, '.')"
-        " AND NOT contains(substr(tail, strlen(etag) + 2), '.'))"
+def _without_etag() -> str:
+    """A backup's name without the ETag in it, as `_backup_name` gives it where there are no ETags."""
+    last = "parse_filename(full_name, false, 'forward_slash')"
+    to_stamp = f"left(full_name, length(full_name) - length({last}) + {_STAMP_CHARACTERS})"
+    return f"concat({to_stamp}, CASE WHEN contains({last}, '.') THEN substr({last}, instr({last}, '.')) END)"
+
+
+def _backup_name() -> str:
+    """As `shared.decisions.names.backup_name` has it, with the container before it.
+
+    Nearly all names are short and have an extension that a few searches for one character find. The regular
+    expression, which knows all names, takes ten times as long.
+    """
+    plain = (
+        f"strlen(blob_name) <= {_PLAIN_BYTES} AND after_dot <> ''"
+        " AND NOT contains(after_dot, '/') AND NOT contains(blob_name, '/.')"
     )
-    # Only a name with a segment that begins with a dot needs the regular expression, which takes ten times as long.
-    return f"CASE WHEN contains(folder, '/.') THEN {exact} WHEN strlen(tail) = strlen(etag) THEN {none} ELSE {same} END"
+    folder = "backup_container, substr(blob_name, strlen(container_name) + 1), '/'"
+    long_folder = f"backup_container, '/{LONG_NAMES}/', sha256({_blob_alone()}), '/'"
+    version = f"strftime(modified, '{_STAMP}'), etag"  # `concat` passes over what is NULL
+    return f"""CASE
+        WHEN {plain} THEN concat({folder}, {version}, '.', after_dot)
+        WHEN {_is_long()} THEN concat({long_folder}, {version}, {_long_extension()})
+        ELSE concat({folder}, {version}, {_EXTENSION}) END"""
 
 
 def _blob_alone() -> str:
     return "substr(blob_name, strlen(container_name) + 2)"
-
-
-def _extension_of_blob() -> str:
-    return f"regexp_extract({_blob_alone()}, '{_EXTENSION}', 1)"
 
 
 def _stamp_and_etag() -> str:
@@ -302,19 +293,15 @@ def _stamp_and_etag() -> str:
 
 def _is_long() -> str:
     """Whether `shared.decisions.names.backup_name` puts a hash in place of the name."""
-    backup = f"({_blob_alone()} || '/' || {_stamp_and_etag()} || {_extension_of_blob()})"
+    backup = f"({_blob_alone()} || '/' || {_stamp_and_etag()} || {_EXTENSION})"
     slashes = f"strlen({backup}) - strlen(replace({backup}, '/', ''))"
     return f"({_utf16_units(backup)} > {MAX_NAME_CHARACTERS} OR {slashes} >= {MAX_PATH_SEGMENTS})"
 
 
-def _long_folder() -> str:
-    return f"container_name || '/{LONG_NAMES}/' || sha256({_blob_alone()})"
-
-
 def _long_extension() -> str:
     """The extension of a hashed name, where there is room for it."""
-    name = f"('{LONG_NAMES}/' || repeat('0', 65) || {_stamp_and_etag()} || {_extension_of_blob()})"
-    return f"CASE WHEN {_utf16_units(name)} <= {MAX_NAME_CHARACTERS} THEN {_extension_of_blob()} ELSE '' END"
+    name = f"('{LONG_NAMES}/' || repeat('0', 65) || {_stamp_and_etag()} || {_EXTENSION})"
+    return f"CASE WHEN {_utf16_units(name)} <= {MAX_NAME_CHARACTERS} THEN {_EXTENSION} ELSE '' END"
 
 
 def _utf16_units(text: str) -> str:
