@@ -1,5 +1,7 @@
 """Backing up what is requested, by the Blob service, beside rclone and azcopy that copy the same blobs.
 
+All copy what `protect` has just been through: every blob has a snapshot.
+
 rclone speaks to Azurite directly, as Snapkeep does where Azurite can do the call; azcopy, and Snapkeep's blocks, go
 through the gateway, which adds the calls that Azurite lacks. Data is on disk: in memory it would be there many times.
 """
@@ -7,17 +9,20 @@ through the gateway, which adds the calls that Azurite lacks. Data is on disk: i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import ours
+from bench.bare import Bare
 from bench.case import Case, Plan
 from bench.ground import QUEUE, Ground, ground
 from bench.measure import Contestant, Usage, contest, expect, measured
 from bench.programs import azcopy_url, expect_azcopy_copied, run_azcopy, run_rclone
 from bench.report import CPU_SECONDS, MEGABYTES_PER_SECOND, PER_SECOND, Goal, Measure, goals, table
 from shared.containers import backup_container
+from shared.services import Services
 
 RCLONE = (
     "copy",
@@ -102,8 +107,32 @@ class _Copying:
         ]
 
     async def _ours(self, number: int) -> Usage:
-        container = await self._filled(f"ours-{number}")
+        container = f"ours-{number}"
+        async with self._protected(container) as services:
+            usage = await measured(ours.drain(services, self.azurite.queue), lambda drained: drained.copied)
+        expect(usage.done, self.load.blobs, "copied")
+        return await self._checked(usage, container, backup_container(container))
+
+    async def _rclone(self, number: int) -> Usage:
+        container = await self._to_be_copied(f"rclone-{number}")
+        remotes = {"source": self.azurite.source, "backup": self.azurite.backup}
+        arguments = [*RCLONE, f"source:{container}", f"backup:{container}bak"]
+        program = await run_rclone(arguments, remotes, self.load.done)
+        return await self._checked(program.usage, container, f"{container}bak")
+
+    async def _azcopy(self, number: int) -> Usage:
+        container = await self._to_be_copied(f"azcopy-{number}")
+        source = azcopy_url(self.azurite.gateway_source, f"{container}/*")
+        target = azcopy_url(self.azurite.gateway_backup, f"{container}bak")
+        program = await run_azcopy(["copy", source, target, *AZCOPY], self.load.done)
+        expect_azcopy_copied(program.output, self.load.blobs)
+        return await self._checked(program.usage, container, f"{container}bak")
+
+    @asynccontextmanager
+    async def _protected(self, container: str) -> AsyncIterator[Services]:
+        """Fills and protects a container, for whoever copies it: Azurite takes longer the more it holds."""
         azurite = self.azurite
+        await self.load.fill(azurite, container)
         accounts = (
             (azurite.gateway_source, azurite.gateway_backup)
             if self.load.through_gateway
@@ -111,29 +140,12 @@ class _Copying:
         )
         async with ours.open_services(*accounts, azurite.queue, SNAPKEEP_BACKUP_QUEUE=QUEUE) as services:
             expect(await ours.protect(services, container), self.load.blobs, "requested")
-            usage = await measured(ours.drain(services, azurite.queue), lambda drained: drained.copied)
-        expect(usage.done, self.load.blobs, "copied")
-        return await self._checked(usage, container, backup_container(container))
+            yield services
 
-    async def _rclone(self, number: int) -> Usage:
-        container = await self._filled(f"rclone-{number}")
-        remotes = {"source": self.azurite.source, "backup": self.azurite.backup}
+    async def _to_be_copied(self, container: str) -> str:
+        async with self._protected(container), Bare(self.azurite.queue) as queue:
+            await queue.clear(QUEUE)
         await self.azurite.fill(self.azurite.backup, f"{container}bak", 0)
-        arguments = [*RCLONE, f"source:{container}", f"backup:{container}bak"]
-        program = await run_rclone(arguments, remotes, self.load.done)
-        return await self._checked(program.usage, container, f"{container}bak")
-
-    async def _azcopy(self, number: int) -> Usage:
-        container = await self._filled(f"azcopy-{number}")
-        await self.azurite.fill(self.azurite.backup, f"{container}bak", 0)
-        source = azcopy_url(self.azurite.gateway_source, f"{container}/*")
-        target = azcopy_url(self.azurite.gateway_backup, f"{container}bak")
-        program = await run_azcopy(["copy", source, target, *AZCOPY], self.load.done)
-        expect_azcopy_copied(program.output, self.load.blobs)
-        return await self._checked(program.usage, container, f"{container}bak")
-
-    async def _filled(self, container: str) -> str:
-        await self.load.fill(self.azurite, container)
         return container
 
     async def _checked(self, usage: Usage, container: str, copies: str) -> Usage:
