@@ -20,7 +20,7 @@ from shared.decisions.joining import BY_NAME, Joined, MergeJoin, OutOfOrder
 from shared.decisions.reconcile_run import BEGINNING, Position, Progress
 from shared.decisions.sampling import Sampler
 from shared.decisions.shards import Piece, Shard
-from shared.errors import BackupContainerGone, ContainerNotFound, StorageFailed
+from shared.errors import BackupContainerGone, ContainerNotFound, SnapkeepError, StorageFailed
 from shared.index import ListingIndex
 from shared.model import Entry, Version
 from shared.operations.far_backups import FarBackups, Found
@@ -42,6 +42,15 @@ log = logging.getLogger(__name__)
 
 class OutOfTime(Exception):
     """The invocation's time is over: the next one goes on."""
+
+
+def told(what: str, error: Exception) -> str:
+    """How a report tells of an error, be it a full disk or a defect; what failed, and how, stands in the log."""
+    if isinstance(error, SnapkeepError):
+        log.warning("reconcile %s: %s", what, error)
+        return str(error)
+    log.error("reconcile %s failed", what, exc_info=error)
+    return f"unexpected {type(error).__name__}: {error}"
 
 
 async def _nothing() -> None:

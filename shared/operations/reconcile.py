@@ -22,13 +22,14 @@ from shared.decisions.sampling import Sampler
 from shared.errors import AlreadyRunning, LeaseUnavailable, SnapkeepError
 from shared.model import second_of
 from shared.operations import alarms
-from shared.operations.container_pass import ContainerPass, OutOfTime
+from shared.operations.container_pass import ContainerPass, OutOfTime, told
 from shared.operations.missing import LEFT_TO_SEE
 from shared.operations.proof import prove
 from shared.operations.requests import discarded
 from shared.operations.scanning import done
 from shared.operations.sharding import (
     Shards,
+    all_planned,
     ask_for_shards,
     counted_containers,
     forget_shards,
@@ -168,10 +169,9 @@ class Reconciler:
         """The run that was interrupted, or a new one."""
         saved = await services.state.read(CHECKPOINT)
         found = Run.of(saved) if saved else None
-        if found is None:
+        if found is None or not await all_planned(services, found):
             await forget_shards(services)
             return new_run(services)
-        found.shards = {name: count for name, count in found.shards.items() if services.settings.protects(name)}
         return found
 
     async def reconcile(self) -> dict[str, Any]:
@@ -299,13 +299,8 @@ class Reconciler:
         except OutOfTime:
             await self._count(progress)
             raise
-        except SnapkeepError as error:
-            log.warning("reconcile %s: %s", container, error)
-            progress.report.error = str(error)
-        except Exception as error:
-            # One container never stops the others: a full disk or a defect is this one's failure, and reported.
-            log.exception("reconcile %s failed", container)
-            progress.report.error = f"unexpected {type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 -- one container never stops the others: its failure is reported
+            progress.report.error = told(container, error)
         finally:
             progress.report.duration_seconds = round(before + self.elapsed() - began, 3)
         await self._count(progress)
@@ -335,12 +330,8 @@ class Reconciler:
                 seconds=min(left, MAX_PROOF_SECONDS),
                 by_bytes=self.services.settings.verify_sample.by_bytes,
             )
-        except SnapkeepError as error:
-            log.warning("reconcile: the proofs failed: %s", error)
-            return _failed(findings, f"proofs: {error}")
-        except Exception as error:
-            log.exception("reconcile: the proofs failed")
-            return _failed(findings, f"proofs: unexpected {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the report is written
+            return _failed(findings, f"proofs: {told('proofs', error)}")
         return replace(findings, verify=proof.verify, drill=proof.drill)
 
     def _report(self, finished_at: datetime, findings: Findings, *, complete: bool) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from shared.decisions.reconcile_run import Progress, Run, ShardRun
 from shared.decisions.reporting import ContainerReport
 from shared.decisions.sampling import Sampler
 from shared.decisions.shards import Shard
-from shared.errors import AlreadyRunning, LeaseUnavailable, SnapkeepError
-from shared.operations.container_pass import ContainerPass, OutOfTime
+from shared.errors import AlreadyRunning, LeaseUnavailable
+from shared.operations.container_pass import ContainerPass, OutOfTime, told
 from shared.operations.listed import pieces
 from shared.services import Services
 
@@ -159,12 +159,8 @@ class _Work:
             return End.OUT_OF_TIME
         except LeaseUnavailable:
             raise
-        except SnapkeepError as error:
-            return await self._fail(str(error))
-        except Exception as error:
-            # One shard never stops the others: a full disk or a defect is this one's failure, and reported.
-            log.exception("reconcile %s: shard %d failed", self.plan.container, self.number)
-            return await self._fail(f"unexpected {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 -- one shard never stops the others: its failure is reported
+            return await self._fail(told(f"{self.plan.container}: shard {self.number}", error))
         return await self._end()
 
     async def _pass(self) -> None:
@@ -204,7 +200,6 @@ class _Work:
 
     async def _fail(self, reason: str) -> End:
         """Goes back to what was kept last, to be tried again; the last time it is the shard's end."""
-        log.warning("reconcile %s: shard %d: %s", self.plan.container, self.number, reason)
         kept = ShardRun.of(await self.held.read()) or self.plan.begin()
         self.run = kept
         kept.failures += 1

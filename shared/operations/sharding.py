@@ -16,9 +16,10 @@ from shared.decisions.messages import Scan, scan
 from shared.decisions.names import LONG_NAMES
 from shared.decisions.reconcile_run import Run, ShardRun, mark_every
 from shared.decisions.reporting import ContainerReport
-from shared.decisions.shards import Piece, Shard, plan
-from shared.errors import ContainerNotFound, SnapkeepError, StorageFailed
+from shared.decisions.shards import Piece, plan
+from shared.errors import ContainerNotFound, LeaseUnavailable, SnapkeepError, StorageFailed
 from shared.model import second_of
+from shared.operations.container_pass import told
 from shared.operations.filling import PARALLEL_MESSAGES, check_container
 from shared.operations.listed import backup_pages, pages
 from shared.operations.missing import ALL, MissingBlobs
@@ -90,8 +91,17 @@ async def ask_for_shards(services: Services, run: Run, containers: Sequence[str]
     await for_each(open_shards, send, PARALLEL_MESSAGES)
 
 
-async def forget_shards(services: Services, but_of: str | None = None) -> None:
-    """Removes what is kept of shards, but of this run; what cannot be removed is left to the next run."""
+async def all_planned(services: Services, run: Run) -> bool:
+    """Whether the shards of a run that was interrupted can all be gone through still."""
+    for container in run.shards:
+        if not services.settings.protects(container) or await Plan.read(services, run.run_id, container) is None:
+            log.warning("reconcile %s: run %s was to go through shards of it, and cannot now", container, run.run_id)
+            return False
+    return True
+
+
+async def forget_shards(services: Services) -> None:
+    """Removes what is kept of shards; what cannot be removed is left to the next run."""
 
     async def forget(name: str) -> None:
         try:
@@ -99,9 +109,8 @@ async def forget_shards(services: Services, but_of: str | None = None) -> None:
         except SnapkeepError as error:
             log.info("%s; it is left to the next run", error)
 
-    names = [name for name in await services.state.names(FOLDER) if not name.startswith(f"{FOLDER}{but_of}/")]
+    names = await services.state.names(FOLDER)
     # The plans first: a message that comes late finds none, and nothing to do.
-    names.sort(key=lambda name: not name.endswith("/plan.json"))
     for name in [name for name in names if name.endswith("/plan.json")]:
         await forget(name)
     await for_each([name for name in names if not name.endswith("/plan.json")], forget, services.settings.concurrency)
@@ -165,20 +174,35 @@ class Shards:
         """
         plan = await self._plan(container)
         whole = _Whole()
-        for number in range(len(plan.shards)):
+        for number, shard in enumerate(plan.shards):
             state = ShardRun.of(await self.services.state.read(plan.shard_name(number)))
             if state is not None:
                 whole.add(state)
                 if complete:
                     self.run.sampler.merge(state.sampler)
+            if complete and (state is None or not state.done):
+                error = f"shard {number} ({shard}): what came of it is gone from the state; the next run looks again"
+                whole.reports.append(ContainerReport(container, error=error))
         report = ContainerReport.merged(container, whole.reports)
         report.complete &= complete
         if complete:
-            await self._settle(report, whole, plan.shards)
-            await write_counts(self.services, container, report.blobs, whole.marks)
+            await self._end(report, whole)
         return report
 
-    async def _settle(self, report: ContainerReport, whole: _Whole, shards: Sequence[Shard]) -> None:
+    async def _end(self, report: ContainerReport, whole: _Whole) -> None:
+        """Ends with the container, be it with an error, which is its own: it keeps no other from being reported."""
+        looked_at = report.complete
+        try:
+            await self._settle(report, whole)
+            if looked_at:  # a part of it would be cut otherwise than the whole
+                await write_counts(self.services, report.container, report.blobs, whole.marks)
+        except LeaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 -- told of in the log and the report
+            report.complete = False
+            report.error = "; ".join(filter(None, (report.error, told(report.container, error))))
+
+    async def _settle(self, report: ContainerReport, whole: _Whole) -> None:
         """Adds what was lost, and finds deletions among backups that are no shard's."""
         await recall_unprotected(self.services, report)
         found = ContainerReport(report.container)
@@ -188,7 +212,7 @@ class Shards:
                 await missing.recall()
             except StorageFailed as error:
                 report.error, report.complete = "; ".join(filter(None, (report.error, str(error)))), False
-            if not report.complete or len(whole.reports) < len(shards):
+            if not report.complete:
                 return
             missing.add_folders(sorted(whole.strays.items()))
             await self._add_long_names(missing)

@@ -30,6 +30,7 @@ SHARDED = {"SNAPKEEP_SHARD_BLOBS": 2}
 LONG = "deep/" + "n" * 1000
 NAMES = [*(f"large/{letter}/{number}" for letter in "xy" for number in range(4)), "a/b", "large", "large/x", LONG]
 FLAT = [f"{number:03}.csv" for number in range(12)]
+FEW = FLAT[:6]
 NOW = "2026-11-20T14:05:33Z"
 
 
@@ -339,3 +340,55 @@ async def test_messages_of_no_run_and_of_no_shard(
         (True, 0),
     ]
     assert (await run(services))["complete"]
+
+
+async def test_a_shard_of_which_nothing_is_known_any_more_is_an_error_and_never_counts_as_looked_at(
+    open_services: OpenServices, container: ContainerClient, reader: QueueReader
+) -> None:
+    services = open_services(**SHARDED)
+    await counted(services, container, reader, *FEW)
+    plan = await cut(services, container)
+    for number in range(len(plan.shards)):
+        await scanning.work(services, plan, number, lambda: False)
+    await services.state.delete(plan.shard_name(1))
+    known = await services.state.read(f"counts/{container.container_name}.json")
+    report = await run(services)
+    [part] = report["containers"]
+    assert (report["run_id"], report["complete"], part["complete"]) == (plan.run_id, False, False)
+    assert part["error"].startswith("shard 1 (")
+    assert await services.state.read(f"counts/{container.container_name}.json") == known  # not those of a part
+    after = await run(services)
+    assert (after["complete"], after["totals"]["blobs"], after["run_id"] != plan.run_id) == (True, len(FEW), True)
+
+
+async def test_a_run_whose_shards_cannot_all_be_gone_through_any_more_begins_anew(
+    open_services: OpenServices, container: ContainerClient, reader: QueueReader
+) -> None:
+    services = open_services(**SHARDED)
+    await counted(services, container, reader, *FEW)
+    plan = await cut(services, container)
+    await scanning.work(services, plan, 0, lambda: False)
+    await services.state.delete(Plan.name(plan.run_id, container.container_name))
+    report = await run(services)
+    assert (report["complete"], report["totals"]["blobs"]) == (True, len(FEW))
+    assert report["run_id"] != plan.run_id
+    assert await services.state.names("scans/") == []
+    plan = await cut(services, container)
+    without = await run(open_services(**SHARDED, SNAPKEEP_EXCLUDE_CONTAINERS=container.container_name))
+    assert (without["containers"], without["run_id"] != plan.run_id) == ([], True)
+
+
+async def test_what_fails_when_shards_are_put_together_is_that_containers_error(
+    open_services: OpenServices, container: ContainerClient, reader: QueueReader
+) -> None:
+    services = open_services(**SHARDED)
+    await counted(services, container, reader, *FEW)
+    record = f"unprotected/{container.container_name}/of-another-release.json"
+    version = {"name": "a/b", "etag": "0x1", "last_modified": NOW, "size": 3, "detail": "", "seen_at": NOW}
+    await services.state.write(record, version | {"reason": "not known here"})
+    report = await run(services)
+    await services.state.delete(record)
+    [part] = report["containers"]
+    assert (report["complete"], part["complete"], part["blobs"]) == (False, False, len(FEW))
+    assert "not known here" in part["error"]
+    assert await services.state.read(CHECKPOINT) is None
