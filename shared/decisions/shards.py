@@ -57,6 +57,19 @@ class Shard(NamedTuple):
         """
         return all(_SURE.fullmatch(bound) for bound in (self.start, self.end or ""))
 
+    @property
+    def least(self) -> str:
+        """A bound that is sure, from which on every listing holds all of the shard's names."""
+        return _sure_run(self.start)
+
+    @property
+    def beyond(self) -> str | None:
+        """A bound that is sure, from which on no listing holds any of the shard's names; None where none is known."""
+        run = _sure_run(self.end or "")
+        if self.end is None or run == self.end:
+            return self.end
+        return f"{run}0" if self.end[len(run)] < "0" else None
+
     def __str__(self) -> str:
         if self.whole:
             return f"all of {self.prefix!r}" if self.prefix else "all"

@@ -95,19 +95,21 @@ async def pieces(services: Services, container: str, shard: Shard, *, ranges: bo
         return [*own, Piece(shard.prefix)], [Piece(shard.prefix)]
     if shard.sure and ranges:
         return [*own, Piece(shard.prefix, ranged=True)], [Piece(shard.prefix, ranged=True)]
-    source = await _discovered(services.source.account, container, shard)
-    return [*own, *source], await _discovered(services.backup.account, backup_container(container), shard)
+    start_from = shard.prefix + shard.least if ranges and shard.least else ""
+    source = await _discovered(services.source.account, container, shard, start_from)
+    return [*own, *source], await _discovered(services.backup.account, backup_container(container), shard, start_from)
 
 
-async def _discovered(account: Account, container: str, shard: Shard) -> list[Piece]:
+async def _discovered(account: Account, container: str, shard: Shard, start_from: str) -> list[Piece]:
     """Pieces that hold whatever there is now of the shard, and of what is written beside it later all that is the
     shard's."""
     found: set[Piece] = set()
     try:
-        async with aclosing(level(account, container, shard.prefix)) as segments:
-            async for segment, folder in segments:
-                if shard.takes(segment):
-                    found.add(piece_of(shard, segment, folder=folder))
+        async with aclosing(level(account, container, shard.prefix, start_from)) as listed:
+            async for page in listed:
+                found |= {piece_of(shard, segment, folder=folder) for segment, folder in page if shard.takes(segment)}
+                if shard.beyond is not None and any(segment >= shard.beyond for segment, _ in page):
+                    break
     except ContainerNotFound:
         return [Piece(shard.prefix, ranged=True)]  # which says so, or is empty
     return sorted(found)

@@ -11,11 +11,14 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient, ContainerClient
 
 from local.gateway.messages import Request, Response
+from shared.adapters import folders
 from shared.containers import STATE_CONTAINER
 from shared.decisions.messages import scan
+from shared.decisions.shards import Piece, Shard
 from shared.errors import SnapkeepError
 from shared.operations import scan as scan_operation
 from shared.operations import scanning
+from shared.operations.listed import pieces
 from shared.operations.protect import protect
 from shared.operations.reconcile import CHECKPOINT, reconcile
 from shared.operations.scanning import Plan
@@ -340,6 +343,24 @@ async def test_messages_of_no_run_and_of_no_shard(
         (True, 0),
     ]
     assert (await run(services))["complete"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_of_a_level_no_more_is_listed_than_where_a_shard_begins_and_ends(
+    ranges: bool,
+    open_behind_proxies: OpenServices,
+    container: ContainerClient,
+    blob_proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [*(f"a{number:02}" for number in range(20)), "large", "large-2/a", "large/a", "m", "z-1", "z-2/a", "zz"]
+    await asyncio.gather(*(container.upload_blob(name, b"1", overwrite=True) for name in names))
+    await asyncio.gather(*(container.upload_blob(f"zz{number:02}", b"1") for number in range(20)))
+    monkeypatch.setattr(folders, "PAGE_SIZE", 2)
+    shard = Shard("", "large\0", "z-2")
+    source, _ = await pieces(open_behind_proxies(), container.container_name, shard, ranges=ranges)
+    assert source == [Piece("large-"), Piece("m"), Piece("z-1")]
+    assert blob_proxy.count(target="/source/") == (4 if ranges else 14)
 
 
 async def test_a_shard_of_which_nothing_is_known_any_more_is_an_error_and_never_counts_as_looked_at(

@@ -73,6 +73,14 @@ def test_a_shard_with_sure_bounds_is_side_by_side_in_every_listing(
     assert from_start[: len(held)] == held
 
 
+@given(name=NAMES, start=BOUNDS, end=BOUNDS)
+def test_all_of_a_shard_is_listed_between_bounds_that_are_sure(name: str, start: str, end: str) -> None:
+    shard = Shard("", start, end or None)
+    within = Shard("", shard.least, shard.beyond)
+    assert within.sure
+    assert within.holds(name) or not shard.holds(name)
+
+
 @given(names=st.lists(NAMES, max_size=30), start=BOUNDS, end=BOUNDS, later=st.lists(NAMES, max_size=30))
 def test_pieces_bring_all_of_a_shard_and_nothing_else(names: list[str], start: str, end: str, later: list[str]) -> None:
     shard = Shard("", start, end or None)
