@@ -64,10 +64,10 @@ def event(container: str, name: str, kind: str = "BlobCreated") -> dict[str, Any
     }
 
 
-def avro(events: Sequence[dict[str, Any]], sync_interval: int = 16_000) -> bytes:
+def avro(events: Sequence[dict[str, Any]], sync_interval: int = 16_000, codec: str = "null") -> bytes:
     """A file, in blocks of about so many bytes."""
     file = io.BytesIO()
-    fastavro.writer(file, SCHEMA, events, sync_interval=sync_interval, sync_marker=b"0123456789abcdef")
+    fastavro.writer(file, SCHEMA, events, codec, sync_interval=sync_interval, sync_marker=b"0123456789abcdef")
     return file.getvalue()
 
 

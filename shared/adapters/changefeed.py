@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,10 @@ class ChangeFeed:
     def __init__(self, account: Account, container: str = CONTAINER) -> None:
         self._account = account
         self._container = container
+
+    @property
+    def account_name(self) -> str:
+        return self._account.connection.account_name
 
     async def document(self, name: str) -> Any:
         """A JSON document; None where there is none, or no feed.
@@ -104,7 +109,7 @@ def _blocks(header: bytes, body: bytes, begin: int) -> Piece:
     events: list[dict[str, Any]] = []
     end = begin
     # What ends a block that is cut short, by the piece or because it is being written, is any of these.
-    with contextlib.suppress(EOFError, ValueError, IndexError):
+    with contextlib.suppress(EOFError, ValueError, IndexError, zlib.error):
         for block in fastavro.block_reader(io.BytesIO(header + body)):
             events += [event for event in block if isinstance(event, dict)]
             end = begin + block.offset + block.size - len(header)

@@ -51,10 +51,12 @@ class Cursor:
     """How far the feed was read.
 
     Attributes:
+        account: whose feed it is.
         segment: the first that is not read to its end; all before it are done with.
         read: how many bytes were read of each file of this segment and those after it.
     """
 
+    account: str
     segment: str
     read: dict[str, int] = field(default_factory=dict)
 
@@ -69,14 +71,14 @@ class Cursor:
             self.read = {name: size for name, size in self.read.items() if name.startswith(folders)}
 
     def document(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, "segment": self.segment, "read": self.read}
+        return {"schema": SCHEMA, "account": self.account, "segment": self.segment, "read": self.read}
 
     @classmethod
-    def of(cls, document: Any) -> Cursor | None:
-        """The cursor that was saved; None for one of another release, and for none."""
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    def of(cls, document: Any, account: str) -> Cursor | None:
+        """The cursor that was saved; None for one of another release or of another account, and for none."""
+        if not isinstance(document, dict) or (document.get("schema"), document.get("account")) != (SCHEMA, account):
             return None
-        return cls(str(document["segment"]), {str(name): int(size) for name, size in document["read"].items()})
+        return cls(account, str(document["segment"]), {str(name): int(size) for name, size in document["read"].items()})
 
 
 class Hint(NamedTuple):
@@ -150,14 +152,14 @@ def hints(events: Iterable[Mapping[str, Any]]) -> list[Hint]:
     """The blobs that these events hint at, each once, whatever comes first of its events.
 
     Raises:
-        ValueError: an event has another form.
+        ValueError: an event of a blob has another form.
     """
     found: dict[tuple[str, str], bool] = {}
     for event in events:
         kind = str(event.get("eventType"))
         match = _SUBJECT.fullmatch(str(event.get("subject")))
         if match is None:
-            if kind in NO_HINT:
+            if kind in NO_HINT or not kind.startswith("Blob"):
                 continue
             raise ValueError(f"an event of type {kind} is of no blob")
         for name in spellings(match[2]):

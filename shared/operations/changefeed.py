@@ -32,6 +32,7 @@ from shared.decisions.coverage import Coverage, coverage
 from shared.decisions.restored import entry_of
 from shared.errors import LeaseUnavailable, ServiceUnavailable, SnapkeepError, StorageFailed
 from shared.model import Version, moment_of
+from shared.operations.filling import MAX_OUTAGES
 from shared.operations.looking import backups_of, fill_in
 from shared.operations.reconcile import LATEST
 from shared.parallel import for_each
@@ -44,6 +45,9 @@ ABSENT = (
     "Accounts with a hierarchical namespace have none"
 )
 
+SHARE_OF_TIME = 0.5
+"""How much of an invocation's time the feed gets: the rest is the reconciliation's, should one be due."""
+
 TAKEN = "taken"
 """Of a snapshot that is known to be there, in place of its time."""
 
@@ -52,7 +56,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Followed:
-    """What one run read of the feed and did. `reason` is why there was nothing to read, or why it ended early."""
+    """What one run read of the feed and did.
+
+    Attributes:
+        failed: blobs that could not be looked at or snapshotted: they are left to the next reconciliation.
+        reason: why there was nothing to read, or why it ended early.
+    """
 
     events: int = 0
     looked_at: int = 0
@@ -83,7 +92,9 @@ async def follow(services: Services, feed: ChangeFeed, *, elapsed: Callable[[], 
 class _Reader:
     def __init__(self, services: Services, feed: ChangeFeed, lease: HeldLease, elapsed: Callable[[], float]) -> None:
         self._services, self._feed, self._lease, self._elapsed = services, feed, lease, elapsed
-        self._cursor = Cursor("")
+        self._seconds = SHARE_OF_TIME * services.settings.reconcile_budget_seconds
+        self._cursor = Cursor("", "")
+        self._errors = 0
         self.followed = Followed()
 
     async def read_on(self) -> None:
@@ -94,7 +105,7 @@ class _Reader:
             return
         with _understood():
             last = last_consumable(meta)
-        self._cursor = Cursor.of(await self._services.state.read(CURSOR)) or await self._beginning()
+        self._cursor = await self._begin()
         begin = self._cursor.segment
         paths = to_read(await self._feed.names(years_from(begin, last)), begin, last)
         if self._cursor.read and begin not in paths:
@@ -109,18 +120,22 @@ class _Reader:
         self._cursor.move_on(segments)
         await self._save()
 
-    async def _beginning(self) -> Cursor:
-        """All before the last reconciliation that was complete was seen by that."""
+    async def _begin(self) -> Cursor:
+        """Where the last run ended. Before the first: all before the last complete reconciliation was seen by that."""
+        account = self._feed.account_name
+        found = Cursor.of(await self._services.state.read(CURSOR), account)
+        if found is not None:
+            return found
         latest = await self._services.state.read(LATEST)
         complete = latest is not None and latest.get("complete") and not latest.get("listing")
-        return Cursor(start(moment_of(latest["started_at"]) if complete else None, self._services.now()))
+        return Cursor(account, start(moment_of(latest["started_at"]) if complete else None, self._services.now()))
 
     async def _read_segment(self, segment: Segment) -> bool:
         """Whether there was time for all of its files, as far as they go by now."""
         for folder in segment.folders:
             for name, size in await self._feed.files(folder):
                 while self._cursor.read.get(name, 0) < size:
-                    if self._elapsed() >= self._services.settings.reconcile_budget_seconds:
+                    if self._elapsed() >= self._seconds:
                         return False
                     if not await self._read_piece(name, size, segment):
                         break
@@ -153,6 +168,9 @@ class _Reader:
                 raise  # it is the service and not the blob: all of this is read again
             except SnapkeepError as error:
                 log.warning("change feed: %s", error)
+                self._errors += isinstance(error, StorageFailed)
+                if self._errors >= MAX_OUTAGES:
+                    raise  # so is a key or a role that does not let the app in any more
                 self.followed.failed += 1
                 return
             to_request[hint.container] += lacks.missing_backups

@@ -47,9 +47,9 @@ class OutOfTime(Exception):
 def told(what: str, error: Exception) -> str:
     """How a report tells of an error, be it a full disk or a defect; what failed, and how, stands in the log."""
     if isinstance(error, SnapkeepError):
-        log.warning("reconcile %s: %s", what, error)
+        log.warning("reconcile: %s: %s", what, error)
         return str(error)
-    log.error("reconcile %s failed", what, exc_info=error)
+    log.error("reconcile: %s failed", what, exc_info=error)
     return f"unexpected {type(error).__name__}: {error}"
 
 

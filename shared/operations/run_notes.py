@@ -128,6 +128,8 @@ def _followed_ending(followed: Followed) -> Ending:
     done = f"change feed: {followed.events:,} events, {followed.requested:,} backups requested"
     if not followed.complete:
         return Ending("incomplete", f"change feed: {followed.reason}")
+    if followed.failed:
+        return Ending("incomplete", f"{done}, {followed.failed:,} blobs left to the next reconciliation")
     return Ending("succeeded", f"change feed: {followed.reason}" if followed.reason else done)
 
 

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.adapters.changefeed import ChangeFeed
-from shared.errors import AlreadyRunning, SnapkeepError
+from shared.errors import AlreadyRunning
 from shared.model import moment_of
 from shared.operations.changefeed import Followed, follow
+from shared.operations.container_pass import told
 from shared.operations.inventory import reconcile_from_inventory
 from shared.operations.reconcile import CHECKPOINT, LATEST, reconcile
 from shared.services import Services
@@ -45,9 +46,8 @@ async def _followed(services: Services, elapsed: Callable[[], float]) -> Followe
         return await follow(services, ChangeFeed(services.source.account), elapsed=elapsed)
     except AlreadyRunning as other:
         return Followed(complete=False, reason=str(other))
-    except SnapkeepError as error:
-        log.warning("change feed: %s", error)
-        return Followed(complete=False, reason=str(error))
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the reconciliation is made
+        return Followed(complete=False, reason=told("the change feed", error))
 
 
 async def _is_due(services: Services) -> bool:

@@ -15,9 +15,12 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from shared.adapters.changefeed import ChangeFeed
 from shared.errors import StorageFailed
+from shared.operations import timed
 from shared.operations.changefeed import CURSOR, Followed, follow
+from shared.operations.filling import MAX_OUTAGES
 from shared.operations.protect import protect
 from shared.operations.reconcile import LATEST
+from shared.operations.run_notes import Ending, ending_of
 from shared.operations.timed import reconcile_on_timer
 from shared.services import Services
 from tests.changefeeds import FOLDERS, Feed, event
@@ -113,6 +116,85 @@ async def test_a_file_that_is_damaged_is_never_passed_over(
     for _ in range(2):
         with pytest.raises(StorageFailed, match="is damaged from byte"):
             await run(services, feed)
+
+
+async def test_when_no_blob_can_be_looked_at_the_same_events_are_read_again(
+    open_behind_proxies: OpenServices,
+    services: Services,
+    feed: Feed,
+    container: ContainerClient,
+    blob_proxy: FaultProxy,
+) -> None:
+    events = [event(container.container_name, f"{number}") for number in range(MAX_OUTAGES)]
+    await container.upload_blob("0", b"x")
+    await feed.append(HOUR, FOLDERS[0], events)
+    await feed.segment(HOUR)
+    await feed.consumable(HOUR)
+    blob_proxy.add(Rule(answer(403, "AuthorizationFailure"), method="HEAD", target=container.container_name))
+    with pytest.raises(StorageFailed, match="AuthorizationFailure"):
+        await run(open_behind_proxies(), feed)
+    assert done(await run(services, feed)) == (MAX_OUTAGES, MAX_OUTAGES, 1, 1)
+
+
+async def test_a_blob_that_cannot_be_looked_at_is_left_to_the_reconciliation_and_told_of(
+    open_behind_proxies: OpenServices, feed: Feed, container: ContainerClient, blob_proxy: FaultProxy
+) -> None:
+    for name in ("bad", "good"):
+        await container.upload_blob(name, b"x")
+    await feed.append(HOUR, FOLDERS[0], [event(container.container_name, name) for name in ("bad", "good")])
+    await feed.segment(HOUR)
+    await feed.consumable(HOUR)
+    blob_proxy.add(Rule(answer(403, "KeyVaultEncryptionKeyNotFound"), method="HEAD", target="/bad"))
+    followed = await run(open_behind_proxies(), feed)
+    assert (followed.requested, followed.failed) == (1, 1)
+    assert ending_of(followed) == Ending(
+        "incomplete", "change feed: 2 events, 1 backups requested, 1 blobs left to the next reconciliation"
+    )
+
+
+async def test_where_another_accounts_feed_was_read_to_says_nothing(
+    services: Services, feed: Feed, container: ContainerClient
+) -> None:
+    await container.upload_blob("a", b"x")
+    await feed.append(BEFORE, FOLDERS[0], [event(container.container_name, "a")])
+    for hour in (BEFORE, HOUR):
+        await feed.segment(hour, "Finalized")
+    await feed.consumable(HOUR)
+    assert done(await run(services, feed)) == (1, 1, 1, 1)
+    assert done(await run(services, feed)) == (0, 0, 0, 0)
+    cursor = await services.state.read(CURSOR)
+    await services.state.write(CURSOR, cursor | {"account": "another"})
+    await services.state.delete(LATEST)
+    assert (await run(services, feed)).events == 1
+
+
+async def test_half_of_the_time_is_left_to_the_reconciliation(
+    services: Services, feed: Feed, container: ContainerClient
+) -> None:
+    await container.upload_blob("a", b"x")
+    await feed.append(HOUR, FOLDERS[0], [event(container.container_name, "a")])
+    await feed.segment(HOUR)
+    await feed.consumable(HOUR)
+    reader = ChangeFeed(services.source.account, feed.container.container_name)
+    half = services.settings.reconcile_budget_seconds / 2
+    followed = await follow(services, reader, elapsed=lambda: half)
+    assert (followed.events, followed.complete) == (0, False)
+    assert (await follow(services, reader, elapsed=lambda: half - 1)).events == 1
+
+
+async def test_whatever_befalls_the_feed_the_reconciliation_is_made(
+    open_services: OpenServices, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> Followed:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(timed, "follow", fail)
+    services = open_services(SNAPKEEP_CHANGE_FEED="true")
+    await services.state.delete(LATEST)
+    assert isinstance(await reconcile_on_timer(services, elapsed=lambda: 0.0), dict)
+    followed = await reconcile_on_timer(services, elapsed=lambda: 0.0)
+    assert isinstance(followed, Followed)
+    assert (followed.complete, followed.reason) == (False, "unexpected RuntimeError: a defect")
 
 
 async def test_without_a_feed_it_says_so_and_the_reconciliation_goes_on(

@@ -54,7 +54,8 @@ class TestHints:
 
     def test_a_system_record_without_a_blob_is_passed_over_and_anything_else_is_an_error(self) -> None:
         control: dict[str, Any] = {"eventType": "Control", "subject": ""}
-        assert hints([control]) == []
+        container = {"eventType": "ContainerCreated", "subject": "/blobServices/default/containers/raw"}
+        assert hints([control, container]) == []
         with pytest.raises(ValueError, match="BlobCreated is of no blob"):
             hints([control | {"eventType": "BlobCreated"}])
 
@@ -81,22 +82,23 @@ class TestWhereToRead:
             Segment(path(hour), (f"log/00/{hour}/",), finalized)
             for hour, finalized in (("1", True), ("2", False), ("3", True))
         )
-        cursor = Cursor(path("1"), {"log/00/1/0": 5, "log/00/2/0": 6, "log/00/3/0": 7})
+        cursor = Cursor("source", path("1"), {"log/00/1/0": 5, "log/00/2/0": 6, "log/00/3/0": 7})
         cursor.move_on([first, second, third])
-        assert cursor == Cursor(path("2"), {"log/00/2/0": 6, "log/00/3/0": 7})
+        assert cursor == Cursor("source", path("2"), {"log/00/2/0": 6, "log/00/3/0": 7})
         cursor.move_on([second])
-        assert cursor == Cursor(path("2"), {"log/00/2/0": 6})
+        assert cursor == Cursor("source", path("2"), {"log/00/2/0": 6})
 
     def test_the_last_segment_is_kept_though_it_is_finalized(self) -> None:
-        cursor = Cursor(path("1"), {"log/00/1/0": 5})
+        cursor = Cursor("source", path("1"), {"log/00/1/0": 5})
         cursor.move_on([Segment(path("1"), ("log/00/1/",), True)])
-        assert cursor == Cursor(path("1"), {"log/00/1/0": 5})
+        assert cursor == Cursor("source", path("1"), {"log/00/1/0": 5})
 
-    def test_a_cursor_is_what_was_saved_and_that_of_another_release_is_none(self) -> None:
-        cursor = Cursor(path("1"), {"log/00/1/0": 5})
-        assert Cursor.of(cursor.document()) == cursor
-        assert Cursor.of(cursor.document() | {"schema": 2}) is None
-        assert Cursor.of(None) is None
+    def test_a_cursor_is_what_was_saved_and_that_of_another_release_or_account_is_none(self) -> None:
+        cursor = Cursor("source", path("1"), {"log/00/1/0": 5})
+        assert Cursor.of(cursor.document(), "source") == cursor
+        assert Cursor.of(cursor.document() | {"schema": 2}, "source") is None
+        assert Cursor.of(cursor.document(), "another") is None
+        assert Cursor.of(None, "source") is None
 
 
 class TestDocuments:
@@ -127,6 +129,14 @@ class TestAvro:
             rest = _blocks(header, body[first.end - size :], first.end)
             assert [*first.events, *rest.events] == list(self.EVENTS)
             assert rest.end == len(self.CONTENT)
+
+    def test_a_block_that_cannot_be_unpacked_ends_what_can_be_read(self) -> None:
+        content = bytearray(avro(self.EVENTS, sync_interval=4000, codec="deflate"))
+        size = _header_bytes(bytes(content), "f")
+        content[-314] = 0xFF  # in the last block
+        found = _blocks(bytes(content[:size]), bytes(content[size:]), size)
+        assert 0 < len(found.events) < len(self.EVENTS)
+        assert found.end < len(content)
 
 
 @pytest.mark.parametrize(("now", "expected"), [("02:29", "2026-11-19T02:30"), ("02:30", "2026-11-20T02:30")])
