@@ -32,8 +32,8 @@ from shared.decisions.coverage import Coverage, coverage
 from shared.decisions.restored import entry_of
 from shared.errors import LeaseUnavailable, ServiceUnavailable, SnapkeepError, StorageFailed
 from shared.model import Version, moment_of
-from shared.operations.filling import MAX_OUTAGES
-from shared.operations.looking import backups_of, fill_in
+from shared.operations.filling import MAX_OUTAGES, fill_in
+from shared.operations.looking import backups_of
 from shared.operations.reconcile import LATEST
 from shared.parallel import for_each
 from shared.services import Services

@@ -24,7 +24,7 @@ from shared.errors import BackupContainerGone, ContainerNotFound, SnapkeepError,
 from shared.index import ListingIndex
 from shared.model import Entry, Version
 from shared.operations.far_backups import FarBackups, Found
-from shared.operations.filling import Filled, check_container, fill, request_backups, take_snapshots
+from shared.operations.filling import check_container, fill_in
 from shared.operations.listed import NOTHING, Listed, OpenPages, backup_pages, pages, source_pages
 from shared.operations.missing import ALL, LEFT_TO_SEE, MissingBlobs
 from shared.operations.unprotected import recall_unprotected
@@ -321,17 +321,7 @@ class ContainerPass:
         report.add_protected(len(unchanged))
         self.sampler.offer_all(report.container, unchanged)
         self.progress.mark(_names(one.group for one in joined), self.services.settings.shard_blobs)
-        await self._act(to_request, to_snapshot)
-
-    async def _act(self, to_request: Sequence[Version], to_snapshot: Sequence[Version]) -> None:
-        filled, report = Filled(), self.progress.report
-        await request_backups(self.services, report.container, to_request, filled)
-        changed = await take_snapshots(self.services, report.container, to_snapshot, filled)
-        await fill(self.services, report.container, changed, filled)
-        report.backups_requested += filled.requested
-        report.snapshots_created += filled.snapshots_created
-        report.vanished += filled.vanished
-        report.add_failed(filled.failed)
+        (await fill_in(self.services, report.container, to_request, to_snapshot)).count_in(report)
 
     async def _note_long(self, missing: MissingBlobs) -> None:
         """Notes which hashed folders were seen: their backups are no shard's, and left to the run."""

@@ -6,15 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
-from shared.containers import backup_container
 from shared.decisions.coverage import Backup
 from shared.decisions.joining import Joined, is_hashed
 from shared.decisions.names import LONG_NAMES
 from shared.decisions.shards import Piece, Shard
 from shared.errors import ContainerNotFound
 from shared.index import ListingIndex
-from shared.model import IndexedBlob
 from shared.operations.listed import backup_pages, pages
+from shared.operations.looking import backups_named
 from shared.services import Services
 
 Found = Mapping[str, Backup]
@@ -46,15 +45,10 @@ class FarBackups:
         apart = [name for one in joined if one.group.name == self._apart for name in one.names if name not in found]
         if not hashed and not apart:
             return found
-        more = dict(found)
+        more: dict[str, Backup] = dict(found)
         if hashed:
             more |= (await self._long_names()).get_many(hashed)
-        for name in apart:
-            state = await self._services.backup.state(backup_container(self._container), name)
-            if state is not None:
-                version = state.version
-                more[name] = IndexedBlob(name, version.size, state.md5, state.blob_type, version.last_modified)
-        return more
+        return more | await backups_named(self._services, self._container, apart)
 
     async def long_folders(self) -> list[str]:
         """The folders of all backups with hashed names."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.containers import MAX_CONTAINER_CHARACTERS, backup_container, is_container_name
 from shared.decisions.messages import BackupRequest, requests
+from shared.decisions.reporting import ContainerReport
 from shared.errors import BadParameter, BlobChanged, BlobGone, ContainerExcluded, ServiceUnavailable, SnapkeepError
 from shared.model import Version, second_of
 from shared.parallel import for_each
@@ -26,13 +27,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Filled:
-    """What was done for versions that lacked a snapshot."""
+    """What was done for versions that lacked a snapshot or a backup."""
 
     snapshots_created: int = 0
     requested: int = 0
     vanished: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     outages: list[ServiceUnavailable] = field(default_factory=list)
+
+    def count_in(self, report: ContainerReport) -> None:
+        """Adds it to what a reconciliation has done for the container."""
+        report.backups_requested += self.requested
+        report.snapshots_created += self.snapshots_created
+        report.vanished += self.vanished
+        report.add_failed(self.failed)
 
 
 def check_container(services: Services, container: str) -> None:
@@ -48,6 +56,21 @@ def check_container(services: Services, container: str) -> None:
             f"container: {container!r} is too long: its backup container {backup_container(container)!r} "
             f"would pass {MAX_CONTAINER_CHARACTERS} characters"
         )
+
+
+async def fill_in(
+    services: Services, container: str, to_request: Sequence[Version], to_snapshot: Sequence[Version]
+) -> Filled:
+    """Requests backups, and then takes snapshots; of a blob that has changed meanwhile, both of what it is now.
+
+    Raises:
+        StorageFailed: a request could not be put on the queue, or the service was not to be had.
+    """
+    filled = Filled()
+    await request_backups(services, container, to_request, filled)
+    changed = await take_snapshots(services, container, to_snapshot, filled)
+    await fill(services, container, changed, filled)
+    return filled
 
 
 async def fill(services: Services, container: str, versions: Sequence[Version], done: Filled) -> None:

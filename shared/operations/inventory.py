@@ -28,9 +28,9 @@ from shared.errors import BackupContainerGone, ServiceUnavailable, SnapkeepError
 from shared.inventory_index import Candidate, InventoryIndex, Named, Totals
 from shared.model import Reason, Version
 from shared.operations.container_pass import OutOfTime
-from shared.operations.filling import MAX_OUTAGES, check_container
+from shared.operations.filling import MAX_OUTAGES, check_container, fill_in
 from shared.operations.inventory_files import fetch
-from shared.operations.looking import fill_in, look
+from shared.operations.looking import look
 from shared.operations.missing import MissingBlobs
 from shared.operations.reconcile import Reconciler, new_run, run_as
 from shared.operations.unprotected import recall_unprotected
@@ -230,7 +230,7 @@ class _Part:
 
         try:
             await for_each(candidates, one, self.services.settings.concurrency)
-            await self._fill(to_request, to_snapshot)
+            (await fill_in(self.services, self.report.container, to_request, to_snapshot)).count_in(self.report)
         except SnapkeepError as error:
             log.warning("reconcile %s: %s", self.report.container, error)
             self.error = error
@@ -251,14 +251,6 @@ class _Part:
         if candidate.archived:
             unprotectable[Reason.ARCHIVED] = unprotectable.get(Reason.ARCHIVED, 0) - candidate.archived
         self.left -= candidate.versions - candidate.protected - candidate.archived
-
-    async def _fill(self, to_request: Sequence[Version], to_snapshot: Sequence[Version]) -> None:
-        report = self.report
-        filled = await fill_in(self.services, report.container, to_request, to_snapshot)
-        report.backups_requested += filled.requested
-        report.snapshots_created += filled.snapshots_created
-        report.vanished += filled.vanished
-        report.add_failed(filled.failed)
 
     async def end(self) -> None:
         """Adds what `backup` recorded, and judges whether the container was gone through."""

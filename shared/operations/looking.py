@@ -1,16 +1,15 @@
-"""Looks at single blobs in the accounts themselves: what a hint from elsewhere is worth, and what is to be done."""
+"""Looks at single blobs in the accounts themselves: what a hint from elsewhere is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing
 
 from shared.containers import backup_container
 from shared.decisions.changes import Group, grouped
 from shared.decisions.coverage import Coverage, coverage
-from shared.decisions.names import backup_name
-from shared.model import BlobState, Entry, IndexedBlob, Version
-from shared.operations.filling import Filled, fill, request_backups, take_snapshots
+from shared.decisions.names import backup_name, refusal
+from shared.model import BlobState, Entry, IndexedBlob
 from shared.services import Services
 
 PAGE = 1000
@@ -24,38 +23,29 @@ async def look(services: Services, container: str, name: str) -> tuple[bool, Cov
     """
     group = await _listed(services, container, name)
     live_alone = services.settings.history == "current"
-    entries = [entry for entry in _entries(group) if not live_alone or entry.snapshot is None]
+    entries = [entry for entry in group.entries if not live_alone or entry.snapshot is None]
+    if refusal(name):
+        entries = []  # of which no call can be made
     backups = await backups_of(services, container, entries)
     return group.blob is not None, coverage(group, backups, services.settings.history)
 
 
 async def backups_of(services: Services, container: str, entries: Iterable[Entry]) -> dict[str, IndexedBlob]:
     """The backups that these versions have now, as a listing would tell of them."""
+    return await backups_named(services, container, {backup_name(entry.version) for entry in entries})
+
+
+async def backups_named(services: Services, container: str, names: Iterable[str]) -> dict[str, IndexedBlob]:
+    """Those of a container's backups that have these names."""
     found = {}
-    for name in {backup_name(entry.version) for entry in entries}:
+    for name in names:
         state = await services.backup.state(backup_container(container), name)
         if state is not None:
-            found[name] = indexed(state)
+            found[name] = _indexed(state)
     return found
 
 
-async def fill_in(
-    services: Services, container: str, to_request: Sequence[Version], to_snapshot: Sequence[Version]
-) -> Filled:
-    """Requests backups, and then takes snapshots; of a blob that has changed meanwhile, both of what it is now.
-
-    Raises:
-        StorageFailed: a request could not be put on the queue, or the service was not to be had.
-    """
-    filled = Filled()
-    await request_backups(services, container, to_request, filled)
-    changed = await take_snapshots(services, container, to_snapshot, filled)
-    await fill(services, container, changed, filled)
-    return filled
-
-
-def indexed(state: BlobState) -> IndexedBlob:
-    """What an index of a listing would keep of this blob."""
+def _indexed(state: BlobState) -> IndexedBlob:
     version = state.version
     return IndexedBlob(version.name, version.size, state.md5, state.blob_type, version.last_modified)
 
@@ -69,7 +59,3 @@ async def _listed(services: Services, container: str, name: str) -> Group:
             if any(entry.name != name for entry in page.entries):
                 break
     return grouped(entries) if entries else Group(name, None, ())
-
-
-def _entries(group: Group) -> list[Entry]:
-    return [*group.snapshots, *([group.blob] if group.blob is not None else [])]

@@ -103,6 +103,16 @@ async def test_what_has_changed_since_is_taken_as_it_is_now(
     assert [(blob["name"], blob["size"]) for blob in request["blobs"]] == [("changed", 5)]
 
 
+async def test_a_blob_whose_name_http_would_resolve_is_reported_as_by_a_listing(
+    open_with_inventory: Open, publisher: Publisher, container: ContainerClient
+) -> None:
+    await container.upload_blob("a\\..\\b", b"hidden")  # the service takes a backslash for a slash
+    await publisher.publish([container.container_name], STARTED)
+    part = only(await run(open_with_inventory()))
+    assert (part["unprotectable_by_reason"], part["failed"]) == ({"refused name": 1}, [])
+    assert counts(part) == (1, 1, 0, 0, 0)
+
+
 async def test_a_container_that_the_inventory_does_not_hold_is_listed(
     open_with_inventory: Open,
     publisher: Publisher,
