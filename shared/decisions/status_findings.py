@@ -27,7 +27,8 @@ from shared.model import QueueOverview, Reason, second_of
 TOO_OLD = timedelta(hours=26)
 """Reconciliation is nightly: a day, and time for a long run."""
 
-INVENTORY_TOO_OLD = TOO_OLD + MAX_AGE
+RESTS_ON_TOO_OLD = TOO_OLD + MAX_AGE
+"""From when on what a recent report rests on, an inventory or the first of its listings, tells too little of today."""
 
 WAITED_TOO_LONG = timedelta(hours=1)
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -85,12 +86,7 @@ def coverage_findings(coverage: Coverage | Unreadable | None, now: datetime) -> 
         yield _unreadable(f"the coverage report could not be read: {coverage.reason}")
         return
     yield from _age("the coverage report", coverage.finished_at, now, "see why `reconcile` does not run")
-    if coverage.listing is not None and now - coverage.as_of > INVENTORY_TOO_OLD:
-        hours = INVENTORY_TOO_OLD.total_seconds() / 3600
-        yield _unknown(
-            f"the coverage report rests on an inventory of {second_of(coverage.as_of)}, more than {hours:.0f} h ago: "
-            "see whether the inventories are written daily"
-        )
+    yield from _rests_on(coverage, now)
     unfinished = [part for part in coverage.containers if part.error or not part.complete]
     if not coverage.containers:
         yield _unknown("no container was looked at: see SNAPKEEP_INCLUDE_CONTAINERS and SNAPKEEP_EXCLUDE_CONTAINERS")
@@ -105,6 +101,20 @@ def coverage_findings(coverage: Coverage | Unreadable | None, now: datetime) -> 
     for part in unprotected[:NAMED_AT_MOST]:
         yield _at_risk(_unprotected(part))
     yield from _more(Verdict.AT_RISK, unprotected, "containers have unprotected versions")
+
+
+def _rests_on(coverage: Coverage, now: datetime) -> Iterator[Finding]:
+    hours = RESTS_ON_TOO_OLD.total_seconds() / 3600
+    if coverage.listing is not None and now - coverage.listing.as_of > RESTS_ON_TOO_OLD:
+        yield _unknown(
+            f"the coverage report rests on an inventory of {second_of(coverage.as_of)}, more than {hours:.0f} h ago: "
+            "see whether the inventories are written daily"
+        )
+    if coverage.listing is None and now - coverage.started_at > RESTS_ON_TOO_OLD:
+        yield _unknown(
+            f"the coverage report rests on listings from {second_of(coverage.started_at)} on, more than {hours:.0f} h "
+            "ago: let `reconcile` run more often, or longer at a time"
+        )
 
 
 def _unprotected(part: ContainerCoverage) -> str:

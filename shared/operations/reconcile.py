@@ -228,7 +228,8 @@ class Reconciler:
         for container, exists in sorted(containers.items()):
             if exists and container in counted:
                 await self._cut(container)
-        for container, exists in sorted(containers.items()):
+        begun = self.run.current.report.container if self.run.current else None
+        for container, exists in sorted(containers.items(), key=lambda one: (one[0] != begun, one)):
             if container not in self.run.shards:
                 await self.list_container(container, exists=exists)
         if not await self._shards.go_through(wait=self.wait):

@@ -205,6 +205,24 @@ async def test_a_run_that_is_out_of_time_saves_where_it_is_and_is_gone_on_with(
     assert await assert_protected(container, backups) == 10
 
 
+async def test_a_container_that_was_begun_is_ended_before_one_that_is_new_since(
+    open_behind_proxies: OpenServices, source_account: BlobServiceClient, blob_proxy: FaultProxy
+) -> None:
+    family = f"family-{uuid4().hex[:8]}"
+    services = open_behind_proxies(SNAPKEEP_INCLUDE_CONTAINERS=f"{family}-*")
+    begun = await source_account.create_container(f"{family}-b")
+    for name in "abcd":
+        await begun.upload_blob(name, b"x")
+    pages = re.compile(rf"/source/{family}-b.*comp=list.*snapshots")
+    blob_proxy.add(Rule(pages_of(2), target=pages))
+    assert not (await run(services, elapsed=lambda: 1e9))["complete"]
+    await source_account.create_container(f"{family}-a")
+    blob_proxy.calls.clear()
+    report = await run(services)
+    assert (report["complete"], report["totals"]["blobs"]) == (True, 4)
+    assert blob_proxy.count(target=pages) == 1
+
+
 async def test_a_checkpoint_outlives_a_restart_and_a_container_that_was_done_is_not_done_again(
     open_behind_proxies: OpenServices, source_account: BlobServiceClient, blob_proxy: FaultProxy
 ) -> None:

@@ -105,6 +105,14 @@ class TestUnknown:
         word, text = the_reason(**{name: None})
         assert (word, advice in text) == ("unknown", True)
 
+    @pytest.mark.parametrize(("hours", "word"), [(75, "protected"), (77, "unknown")])
+    def test_a_run_that_was_gone_on_with_for_days_tells_of_what_was_there_when_it_began(
+        self, hours: int, word: str
+    ) -> None:
+        found = status(inputs(coverage=coverage(started_at=ago(hours))), NOW)
+        assert str(found.verdict) == word
+        assert all("rests on listings from" in reason.text for reason in found.reasons)
+
     @pytest.mark.parametrize(
         ("name", "made"), [("coverage", coverage), ("sync", sync), ("verify", verify), ("drill", drill)]
     )
