@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from shared.errors import (
     StorageFailed,
 )
 
+log = logging.getLogger(__name__)
+
 
 class HeldDocument:
     """A document that one instance at a time may change."""
@@ -36,8 +39,8 @@ class HeldDocument:
         self.lease = lease
 
     async def read(self) -> Any:
-        """What it holds; None where nothing was ever written."""
-        return await self._state.read(self._name)
+        """What it holds; None where nothing was ever written, or it is damaged."""
+        return await self._state.progress(self._name)
 
     async def write(self, document: Any) -> None:
         """Stores it, in place of what was there.
@@ -64,6 +67,14 @@ class State:
                 body = await stream.readall()
                 return json.loads(body) if body else None  # empty: one that is held, and was never written
         except (BlobGone, ContainerNotFound):
+            return None
+
+    async def progress(self, name: str) -> Any:
+        """As `read`, of what work can begin anew without: None for what is no JSON any more, too."""
+        try:
+            return await self.read(name)
+        except ValueError as error:
+            log.warning("%s/%s is damaged, and what it tells of begins anew: %s", STATE_CONTAINER, name, error)
             return None
 
     async def write(self, name: str, document: Any) -> None:

@@ -123,10 +123,10 @@ class _Reader:
     async def _begin(self) -> Cursor:
         """Where the last run ended. Before the first: all before the last complete reconciliation was seen by that."""
         account = self._feed.account_name
-        found = Cursor.of(await self._services.state.read(CURSOR), account)
+        found = Cursor.of(await self._services.state.progress(CURSOR), account)
         if found is not None:
             return found
-        latest = await self._services.state.read(LATEST)
+        latest = await self._services.state.progress(LATEST)
         complete = latest is not None and latest.get("complete") and not latest.get("listing")
         return Cursor(account, start(moment_of(latest["started_at"]) if complete else None, self._services.now()))
 

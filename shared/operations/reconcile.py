@@ -125,10 +125,10 @@ async def _all_done(services: Services, run: Run) -> bool:
 
 async def _publish_unproven(services: Services) -> None:
     """Writes the report of a run that ended while it made its proofs."""
-    report = await services.state.read(UNPROVEN)
+    report = await services.state.progress(UNPROVEN)
     if report is None:
         return
-    latest = await services.state.read(LATEST)
+    latest = await services.state.progress(LATEST)
     if latest is None or latest["run_id"] != report["run_id"] or not latest["complete"]:
         await _publish(services, report)
     await services.state.delete(UNPROVEN)
@@ -167,7 +167,7 @@ class Reconciler:
     @classmethod
     async def run_of(cls, services: Services) -> Run:
         """The run that was interrupted, or a new one."""
-        saved = await services.state.read(CHECKPOINT)
+        saved = await services.state.progress(CHECKPOINT)
         found = Run.of(saved) if saved else None
         if found is None or not await all_planned(services, found):
             await forget_shards(services)

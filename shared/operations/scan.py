@@ -54,7 +54,7 @@ async def scan(services: Services, message: Scan) -> str:
 async def _finish(services: Services, run_id: str, began: float) -> None:
     """Goes on with the run when all of its shards are done. Whoever holds its lock looks for that, too, at its end."""
     loop = asyncio.get_running_loop()
-    run = Run.of(await services.state.read(CHECKPOINT) or {})
+    run = Run.of(await services.state.progress(CHECKPOINT) or {})
     try:
         if run is None or run.run_id != run_id:
             await report_ended(services)

@@ -78,7 +78,7 @@ class Plan:
     @classmethod
     async def read(cls, services: Services, run_id: str, container: str) -> Plan | None:
         """The plan of this run; None where there is none, or none any more."""
-        document = await services.state.read(cls.name(run_id, container))
+        document = await services.state.progress(cls.name(run_id, container))
         if document is None:
             return None
         shards = tuple(Shard(*shard) for shard in document["shards"])

@@ -48,7 +48,7 @@ async def plan_shards(services: Services, run: Run, container: str) -> Plan | No
         SnapkeepError: the container cannot be protected, or the services not be asked.
     """
     check_container(services, container)
-    counted = await services.state.read(_counts_name(container))
+    counted = await services.state.progress(_counts_name(container))
     if (
         counted is None
         or counted.get("schema") != COUNTS_SCHEMA
@@ -175,7 +175,7 @@ class Shards:
         plan = await self._plan(container)
         whole = _Whole()
         for number, shard in enumerate(plan.shards):
-            state = ShardRun.of(await self.services.state.read(plan.shard_name(number)))
+            state = ShardRun.of(await self.services.state.progress(plan.shard_name(number)))
             if state is not None:
                 whole.add(state)
                 if complete:

@@ -52,8 +52,8 @@ async def _followed(services: Services, elapsed: Callable[[], float]) -> Followe
 
 async def _is_due(services: Services) -> bool:
     """Whether the last whole reconciliation is unfinished, or was begun before the time of day for it last came."""
-    latest = await services.state.read(LATEST)
-    if latest is None or await services.state.read(CHECKPOINT) is not None:
+    latest = await services.state.progress(LATEST)
+    if latest is None or await services.state.names(CHECKPOINT):
         return True
     return moment_of(latest["started_at"]) < last_time(services.settings.reconcile_at, services.now())
 

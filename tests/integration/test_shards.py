@@ -399,6 +399,21 @@ async def test_a_run_whose_shards_cannot_all_be_gone_through_any_more_begins_ane
     assert (without["containers"], without["run_id"] != plan.run_id) == ([], True)
 
 
+@pytest.mark.parametrize("damaged", ["checkpoint", "plan", "shard"])
+async def test_a_damaged_document_costs_the_work_that_it_tells_of_and_no_more(
+    damaged: str, open_services: OpenServices, container: ContainerClient, reader: QueueReader
+) -> None:
+    services = open_services(**SHARDED)
+    await counted(services, container, reader, *FEW)
+    plan = await cut(services, container)
+    names = {"plan": Plan.name(plan.run_id, container.container_name), "shard": plan.shard_name(0)}
+    await services.state.write_text(names.get(damaged, CHECKPOINT), '{"schema":', None)
+    await reader.drain(services)
+    report = await run(services)
+    assert (report["complete"], report["totals"]["blobs"]) == (True, len(FEW))
+    assert await reader.poison() == []
+
+
 async def test_what_fails_when_shards_are_put_together_is_that_containers_error(
     open_services: OpenServices, container: ContainerClient, reader: QueueReader
 ) -> None:
