@@ -14,7 +14,11 @@ PARALLEL_READS = 16
 
 
 class DeletionRecords:
-    """What is recorded of one container's blobs, and what a run adds to it: many events to a document."""
+    """What is recorded of one container's blobs, and what a run adds to it: many events to a document.
+
+    Attributes:
+        gone_in_run: how many blobs this run had recorded as gone when that was read.
+    """
 
     def __init__(
         self, state: State, container: str, run_id: str = "", check: Callable[[], None] = lambda: None
@@ -26,6 +30,7 @@ class DeletionRecords:
         self._run_id = run_id
         self.check = check
         self._documents = 0
+        self.gone_in_run = 0
         self._gone: list[Gone] = []
         self._back: list[Back] = []
 
@@ -39,7 +44,9 @@ class DeletionRecords:
         async def read(name: str) -> None:
             try:
                 stored: Any = await self._state.read(name)
-                take(*events(stored))
+                gone, back = events(stored)
+                self.gone_in_run += len(gone) if _run_of(name) == self._run_id else 0
+                take(gone, back)
             except ValueError as error:
                 raise StorageFailed(f"{name} in the state is not what this release understands: {error}") from error
 
@@ -69,3 +76,8 @@ class DeletionRecords:
         self._documents += 1
         self.check()
         await self._state.write(name, document(self._container, gone, back))
+
+
+def _run_of(name: str) -> str:
+    """The run that wrote the document of this name."""
+    return name.rpartition("/")[2].partition("-")[2].rpartition("-")[0]

@@ -99,6 +99,7 @@ class MissingBlobs:
 
         await self._records.read(take)
         self._report.deleted = self._index.gone_count
+        self._report.deleted_in_run = self._records.gone_in_run  # by this very pass, before it was interrupted
         self._any_gone = self._report.deleted > 0
 
     def add_backups(self, entries: Iterable[Entry]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -171,33 +171,35 @@ class Reconciler:
         found = Run.of(saved) if saved else None
         if found is None or not await all_planned(services, found):
             await forget_shards(services)
-            return new_run(services)
+            found = new_run(services)
+            # What a run records of deletions it counts, too, whoever dies in between: it goes on under its own name.
+            await services.state.write(CHECKPOINT, found.document())
         return found
 
     async def reconcile(self) -> dict[str, Any]:
         """Goes through all containers, proves some of their backups, and reports."""
         complete = await self._all_containers()
-        finished_at = self.services.now()
-        findings = await self._discarded(Findings())
-        kept = complete and (self.run.proves or self._sharded)
-        if kept:
-            # Whoever dies from here on has ended the run, and proofs can take minutes: what is known is kept by now.
-            ended = _failed(findings, "proofs: the app ended while they were made") if self.run.proves else findings
-            await self.services.state.write(UNPROVEN, self._report(finished_at, ended, complete=complete))
-        if complete:
-            await self.services.state.delete(CHECKPOINT)
-            await self.services.state.delete(LEFT_TO_SEE)
-        if complete and self.run.proves:
-            findings = await self._proven(findings)
-            self.check_lock()
-        report = self._report(finished_at, findings, complete=complete)
+        report = self._report(await self._discarded(Findings()), complete=complete)
         await alarms.watch(self.services, report)
+        if complete:
+            await self._end(report)
+        if complete and self.run.proves:
+            proofs = await self._proven()
+            report |= {"verify": proofs.verify, "drill": proofs.drill, "errors": [*report["errors"], *proofs.errors]}
+            self.check_lock()
         await _publish(self.services, report)
-        if kept:
+        if complete:
             await self.services.state.delete(UNPROVEN)
         if complete and self._sharded:
             await forget_shards(self.services)
         return report
+
+    async def _end(self, report: dict[str, Any]) -> None:
+        """Whoever dies from here on has ended the run, and proofs can take minutes: what is known is kept by now."""
+        lacks = ["proofs: the app ended while they were made"] if self.run.proves else []
+        await self.services.state.write(UNPROVEN, report | {"errors": [*report["errors"], *lacks]})
+        await self.services.state.delete(CHECKPOINT)
+        await self.services.state.delete(LEFT_TO_SEE)
 
     async def _all_containers(self) -> bool:
         """Whether every container was gone through, be it with an error; otherwise where the run is, is saved."""
@@ -317,13 +319,13 @@ class Reconciler:
             return replace(findings, discarded=await discarded(self.services))
         except SnapkeepError as error:
             log.warning("reconcile: %s", error)
-            return _failed(findings, f"discarded requests: {error}")
+            return replace(findings, errors=(f"discarded requests: {error}",))
 
-    async def _proven(self, findings: Findings) -> Findings:
+    async def _proven(self) -> Findings:
         """Proves what was sampled, in the time that is left. Whatever comes of that, the report is written."""
         left = self.services.settings.reconcile_budget_seconds - self.elapsed()
         if left <= 0:
-            return _failed(findings, "proofs: no time was left for them; the next run makes some")
+            return Findings(errors=("proofs: no time was left for them; the next run makes some",))
         try:
             proof = await prove(
                 self.services,
@@ -332,14 +334,14 @@ class Reconciler:
                 by_bytes=self.services.settings.verify_sample.by_bytes,
             )
         except Exception as error:  # noqa: BLE001 -- whatever it is, the report is written
-            return _failed(findings, f"proofs: {told('proofs', error)}")
-        return replace(findings, verify=proof.verify, drill=proof.drill)
+            return Findings(errors=(f"proofs: {told('proofs', error)}",))
+        return Findings(proof.verify, proof.drill)
 
-    def _report(self, finished_at: datetime, findings: Findings, *, complete: bool) -> dict[str, Any]:
-        run = self.run
+    def _report(self, findings: Findings, *, complete: bool) -> dict[str, Any]:
+        run, now = self.run, self.services.now()
         parts = sorted([*run.parts, *self._unfinished], key=lambda part: part.container)
         return coverage_report(
-            run.run_id, run.started_at, finished_at, parts, findings, complete=complete, listing=self.listing
+            run.run_id, run.started_at, now, parts, findings, complete=complete, listing=self.listing
         )
 
     @property
@@ -358,7 +360,3 @@ class Reconciler:
     def check_lock(self) -> None:
         if self.lease.lost.is_set():
             raise LeaseUnavailable("the run lost its lock: another may begin; the next run goes on")
-
-
-def _failed(findings: Findings, error: str) -> Findings:
-    return replace(findings, errors=(*findings.errors, error))

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from shared.cli import main
 from shared.decisions.alarms import LATELY
 from shared.decisions.status_findings import Verdict
-from shared.errors import SyncFailed
+from shared.errors import StorageFailed, SyncFailed
 from shared.operations.alarms import acknowledge
 from shared.operations.reconcile import reconcile
 from shared.operations.status import status
 from shared.operations.sync import sync
 from shared.services import Services
 from tests.conftest import OpenServices
+from tests.fault_proxy import FaultProxy, Rule, answer
 from tests.integration.test_sync import AZCOPY
 from tests.queue_reader import QueueReader
 
@@ -91,6 +92,28 @@ async def test_a_reconciliation_raises_the_alarm_until_somebody_acknowledges_it(
     assert (await reconciled(another_day))["alarm"] is None
     listed = await asyncio.to_thread(CliRunner().invoke, main, ["alarms", "list", *given])
     assert (listed.exit_code, listed.output) == (0, "no alarm\n")
+
+
+async def test_an_alarm_stands_whenever_the_app_ends_once_it_was_found_out(
+    open_behind_proxies: OpenServices, container: ContainerClient, blob_proxy: FaultProxy, reader: QueueReader
+) -> None:
+    services = open_behind_proxies(**FEW)
+    for name in "abcd":
+        await container.upload_blob(name, b"good")
+    await reconciled(services)
+    await reader.drain(services)
+    for name in "abc":
+        await container.delete_blob(name, delete_snapshots="include")
+    ended = Rule(answer(403, "AuthorizationFailure"), method="PUT", target="reports/")
+    blob_proxy.add(Rule(answer(403, "AuthorizationFailure"), method="PUT", target="reconcile-report.json", times=1))
+    blob_proxy.add(ended)
+    for _ in range(2):  # first as soon as the deletions are recorded, and then as the report is written
+        with pytest.raises(StorageFailed):
+            await reconciled(services)
+    assert ended.hits
+    [reason] = await alarms(services)
+    assert "deleted (3)" in reason
+    await services.state.delete("checkpoints/reconcile-report.json")
 
 
 async def test_an_unusual_share_of_deletions_is_not_mirrored_until_somebody_acknowledges_it(
