@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -34,6 +35,9 @@ from shared.errors import ServiceUnavailable, SnapkeepError, StorageFailed
 from shared.model import Entry, second_of_http_date
 
 PAGE_SIZE = 5000
+
+ASK_AGAIN_SECONDS = 3600.0
+"""After which it is tried anew whether pages tell of tags: a role takes minutes to count."""
 
 _XML = {"Accept": "application/xml", "x-ms-version": API_VERSION}
 _ARROW_OR_XML = {"Accept": f"{ARROW},application/xml", "x-ms-version": "2026-10-06"}
@@ -87,6 +91,7 @@ class Listing:
         self._options: dict[str, Any] = {"proxy": proxy} if proxy else {}
         self._accept = _ARROW_OR_XML
         self._not_told: StorageFailed | None = None
+        self._not_told_at = 0.0
         permissions = AccountSasPermissions(list=True, tag=True)
         self._signature = Signature(account.connection, account.credential, permissions, services=Services(blob=True))
 
@@ -148,14 +153,14 @@ class Listing:
             StorageFailed: it could not be had: the account has no index tags, or they may not be read.
             ContainerNotFound: it does not exist.
         """
-        if self._not_told is not None:
+        if self._not_told is not None and monotonic() - self._not_told_at < ASK_AGAIN_SECONDS:
             raise self._not_told
         try:
             answer = await self._fetch(container, prefix, None, INCLUDE, page_size, _XML)
         except ServiceUnavailable:
             raise
         except StorageFailed as error:
-            self._not_told = error  # the next one would be refused as well
+            self._not_told, self._not_told_at = error, monotonic()  # the next one would be refused as well
             raise
         return read_states(answer.body, container)
 
