@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from shared import tracing
 from shared.decisions.metrics import METRICS, Kind, Measurement, of_connections, of_queue
@@ -122,13 +123,36 @@ class Telemetry:
             self.record(of_queue(await services.queue.overview(), services.now()))
 
 
+class _Gauge:
+    """Values that are sent once each time that they are set.
+
+    The SDK's own gauge sends its last values again each minute as long as the process lives: what one instance found
+    yesterday would stand beside, and as often as not in place of, what another one found today.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # values are set by the app's thread, and sent by the exporter's
+        self._values: dict[tuple[tuple[str, str], ...], float] = {}
+
+    def set(self, value: float, attributes: Mapping[str, str]) -> None:
+        with self._lock:
+            self._values[tuple(attributes.items())] = value
+
+    def observe(self, _: CallbackOptions) -> list[Observation]:
+        with self._lock:
+            values, self._values = self._values, {}
+        return [Observation(value, dict(attributes)) for attributes, value in values.items()]
+
+
 def _instruments(meter: Meter) -> dict[str, Take]:
     taking: dict[str, Take] = {}
     for name, kind, unit, description in METRICS:
         if kind is Kind.COUNTER:
             taking[name] = meter.create_counter(name, unit, description).add
         elif kind is Kind.GAUGE:
-            taking[name] = meter.create_gauge(name, unit, description).set
+            gauge = _Gauge()
+            meter.create_observable_gauge(name, [gauge.observe], unit, description)
+            taking[name] = gauge.set
         else:
             histogram = meter.create_histogram(
                 name, unit, description, explicit_bucket_boundaries_advisory=SECONDS_BUCKETS

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from shared.connections import Connection
-from shared.decisions.metrics import COPY_DURATION, METRICS, Measurement, of_connections, of_queue
+from shared.decisions.metrics import ALARMS, COPY_DURATION, METRICS, RUNS, Measurement, of_connections, of_queue
 from shared.decisions.reporting import ContainerReport, Findings, coverage_report
 from shared.decisions.retries import Failure
 from shared.decisions.sync_report import PairOutcome, PairReport, Problems, SyncReport
@@ -268,6 +268,18 @@ class TestRecording:
     def test_every_metric_can_be_recorded(self, reader: InMemoryMetricReader, telemetry: Telemetry) -> None:
         telemetry.record(Measurement(metric, 1, {}) for metric in METRICS)
         assert self.exported(reader).keys() == {metric.name for metric in METRICS}
+
+    def test_a_gauge_is_sent_once_each_time_that_it_is_set(
+        self, reader: InMemoryMetricReader, telemetry: Telemetry
+    ) -> None:
+        """Sent again each minute, what this instance found yesterday would hide what another one found today."""
+        raw, lake = {"container": "raw"}, {"container": "lake"}
+        telemetry.record([Measurement(ALARMS, 1, raw), Measurement(ALARMS, 1, lake), Measurement(ALARMS, 0, raw)])
+        assert self.exported(reader) == {"snapkeep.alarms": [(raw, 0), (lake, 1)]}
+        telemetry.record([Measurement(RUNS, 1, {})])
+        assert "snapkeep.alarms" not in self.exported(reader)
+        telemetry.record([Measurement(ALARMS, 0, lake)])
+        assert self.exported(reader)["snapkeep.alarms"] == [(lake, 0)]
 
     async def test_a_failure_is_recorded_and_raised_as_it_is(
         self, reader: InMemoryMetricReader, telemetry: Telemetry, services: Services
