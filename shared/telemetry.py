@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from shared import tracing
-from shared.decisions.metrics import METRICS, Kind, Measurement, of_connections, of_queue
+from shared.decisions.metrics import METRICS, RUNS, Kind, Measurement, of_connections, of_queue
 from shared.errors import AlreadyRunning, SnapkeepError
 from shared.operations.measurements import of_failure, of_result
 from shared.services import Services
@@ -103,9 +103,10 @@ class Telemetry:
         if self._metrics is None:
             return
         try:
-            self.record(measurements())
+            measured = list(measurements())
+            self.record(measured)
             await self._look_at_queue(services)
-            if function in FLUSHED:
+            if any(one.metric is RUNS and one.attributes["function"] in FLUSHED for one in measured):
                 await asyncio.to_thread(self._metrics.force_flush, FLUSH_SECONDS * 1000)
         except (SnapkeepError, TimeoutError) as error:
             log.warning("the queue could not be measured: %s", str(error) or "storage did not answer in time")

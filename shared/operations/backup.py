@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.adapters.copying import copy_version
 from shared.containers import backup_container
@@ -69,6 +70,8 @@ class Copies:
 class Outcome:
     """What became of a message's versions; or (`scanned`), in words, of the shard that it asked for.
 
+    A whole reconciliation may end with that shard: `reconciled` is its report.
+
     Attributes:
         given_up: of the failures, those that were not asked for again.
         copies: what was copied and verified, by engine.
@@ -85,6 +88,7 @@ class Outcome:
     copies: dict[str, Copies] = field(default_factory=dict)
     for_data_factory: list[BlobState] = field(default_factory=list)
     scanned: str = ""
+    reconciled: dict[str, Any] | None = None
 
     def add_copies(self, engine: str, versions: Sequence[Version], seconds: float) -> None:
         """Takes versions that an engine copied together in so much time, by now verified."""
@@ -120,7 +124,7 @@ async def _scan(services: Services, message: Scan) -> Outcome:
     _check_protected(services, message)
     scanned = await scan(services, message)
     note(outcome="succeeded")
-    return Outcome(message.container, message.requested_at, scanned=scanned)
+    return Outcome(message.container, message.requested_at, scanned=scanned.line, reconciled=scanned.report)
 
 
 def _check_protected(services: Services, message: Queued) -> None:

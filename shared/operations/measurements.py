@@ -21,19 +21,26 @@ from shared.decisions.sync_report import SyncReport
 from shared.errors import SnapkeepError, SyncFailed
 from shared.model import moment_of
 from shared.operations.backup import Outcome
+from shared.operations.changefeed import Followed
 from shared.operations.protect import Protected
 from shared.operations.run_notes import ending_of
+
+CHANGE_FEED = "changefeed"
+"""What a run of `reconcile` counts as that read the change feed alone: it does not tell whether all is protected."""
 
 
 def of_result(function: str, result: object, seconds: float, now: datetime) -> Iterator[Measurement]:
     """Of an invocation that gave this result after so many seconds."""
-    yield from of_run(function, ending_of(result).result, seconds)
+    yield from of_run(CHANGE_FEED if isinstance(result, Followed) else function, ending_of(result).result, seconds)
     if isinstance(result, Protected):
         where = {"function": function, "container": result.container}
         yield Measurement(SNAPSHOTS, result.snapshots_created, where)
         yield Measurement(REQUESTS, result.requested, where)
     elif isinstance(result, Outcome):
         yield from _of_message(result, now)
+        if (report := result.reconciled) is not None:
+            lasted = moment_of(report["finished_at"]) - moment_of(report["started_at"])
+            yield from of_result("reconcile", report, lasted.total_seconds(), now)
     elif isinstance(result, SyncReport):
         yield from of_sync(result.to_json())
     elif isinstance(result, dict):

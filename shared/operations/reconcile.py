@@ -106,32 +106,36 @@ def new_run(services: Services) -> Run:
     return Run(run_id, second_of(now), sampler)
 
 
-async def report_ended(services: Services) -> None:
-    """Writes the report of a run that ended, should whoever ended it not have got to that.
+async def report_ended(services: Services) -> dict[str, Any] | None:
+    """Writes the report of a run that ended, should whoever ended it not have got to that; gives what it wrote.
 
     Raises:
         AlreadyRunning: another instance reconciles now, and has done so.
         StorageFailed: it could not be written.
     """
-    if await services.state.read(UNPROVEN) is not None:
-        async with services.state.lock("reconcile"):
-            await _publish_unproven(services)
-        await write_page(services)
+    if await services.state.read(UNPROVEN) is None:
+        return None
+    async with services.state.lock("reconcile"):
+        report = await _publish_unproven(services)
+    await write_page(services)
+    return report
 
 
 async def _all_done(services: Services, run: Run) -> bool:
     return len(await done(services, run)) == sum(run.shards.values())
 
 
-async def _publish_unproven(services: Services) -> None:
-    """Writes the report of a run that ended while it made its proofs."""
-    report = await services.state.progress(UNPROVEN)
+async def _publish_unproven(services: Services) -> dict[str, Any] | None:
+    """Writes the report of a run that ended while it made its proofs; gives what it wrote."""
+    report: dict[str, Any] | None = await services.state.progress(UNPROVEN)
     if report is None:
-        return
+        return None
     latest = await services.state.progress(LATEST)
-    if latest is None or latest["run_id"] != report["run_id"] or not latest["complete"]:
+    published = latest is not None and latest["run_id"] == report["run_id"] and latest["complete"]
+    if not published:
         await _publish(services, report)
     await services.state.delete(UNPROVEN)
+    return None if published else report
 
 
 async def _publish(services: Services, report: dict[str, Any]) -> None:

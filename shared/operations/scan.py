@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any, NamedTuple
 
 from shared.decisions.messages import Scan
 from shared.decisions.reconcile_run import Run
@@ -22,8 +23,15 @@ BUSY_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
 
-async def scan(services: Services, message: Scan) -> str:
-    """Gets on with one shard, and gives a line about it. When it returns, nothing of the message can be lost.
+class Scanned(NamedTuple):
+    """What became of a shard, in a line; and the report of the run, where that ended with it."""
+
+    line: str
+    report: dict[str, Any] | None = None
+
+
+async def scan(services: Services, message: Scan) -> Scanned:
+    """Gets on with one shard. When it returns, nothing of the message can be lost.
 
     Raises:
         MessageError: the run has no such shard.
@@ -35,30 +43,32 @@ async def scan(services: Services, message: Scan) -> str:
     plan = await Plan.read(services, message.run_id, message.container)
     if plan is None:
         log.info("reconcile: %s: its run %s has ended", what, message.run_id)
-        return f"{what}: its run has ended"
+        return Scanned(f"{what}: its run has ended")
     if message.shard >= len(plan.shards):
         raise MessageError(f"run {message.run_id} has {len(plan.shards)} shards of {message.container}: no {what}")
     end = await work(services, plan, message.shard, lambda: loop.time() - began >= budget)
     log.info("reconcile: %s: %s", what, end.value)
+    report = None
     if end is End.DONE:
-        await _finish(services, message.run_id, began)
+        report = await _finish(services, message.run_id, began)
     else:
         delays = {
             End.BUSY: BUSY_SECONDS,
             End.FAILED: services.settings.retry_delay_seconds * 2.0 ** (message.attempt - 1),
         }
         await services.queue.send(again(message, end), delays.get(end, 0))
-    return f"{what}: {end.value}"
+    return Scanned(f"{what}: {end.value}", report)
 
 
-async def _finish(services: Services, run_id: str, began: float) -> None:
+async def _finish(services: Services, run_id: str, began: float) -> dict[str, Any] | None:
     """Goes on with the run when all of its shards are done. Whoever holds its lock looks for that, too, at its end."""
     loop = asyncio.get_running_loop()
     run = Run.of(await services.state.progress(CHECKPOINT) or {})
     try:
         if run is None or run.run_id != run_id:
-            await report_ended(services)
-        elif len(await done(services, run)) >= sum(run.shards.values()):
-            await reconcile(services, elapsed=lambda: loop.time() - began)
+            return await report_ended(services)
+        if len(await done(services, run)) >= sum(run.shards.values()):
+            return await reconcile(services, elapsed=lambda: loop.time() - began)
     except AlreadyRunning as other:
         log.info("%s", other)
+    return None

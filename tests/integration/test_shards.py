@@ -14,11 +14,13 @@ from local.gateway.messages import Request, Response
 from shared.adapters import folders
 from shared.containers import STATE_CONTAINER
 from shared.decisions.messages import scan
+from shared.decisions.metrics import RUNS, VERSIONS
 from shared.decisions.shards import Piece, Shard
 from shared.errors import SnapkeepError
 from shared.operations import scan as scan_operation
 from shared.operations import scanning
 from shared.operations.listed import pieces
+from shared.operations.measurements import of_result
 from shared.operations.protect import protect
 from shared.operations.reconcile import CHECKPOINT, reconcile
 from shared.operations.scanning import Plan
@@ -148,8 +150,12 @@ async def test_shards_are_done_once_each_by_many_instances_and_the_last_one_repo
         await first.queue.send(scan(container.container_name, plan.run_id, number, NOW))  # each twice
     blob_proxy.calls.clear()
     before = len(await first.state.names("reports/reconcile-"))
-    await asyncio.gather(*(reader.drain(open_behind_proxies(**SHARDED)) for _ in range(4)))
+    ended = await asyncio.gather(*(reader.drain(open_behind_proxies(**SHARDED)) for _ in range(4)))
 
+    said = [one for outcomes in ended for each in outcomes for one in of_result("backup", each, 1.0, first.now())]
+    reconciled = {"function": "reconcile", "outcome": "complete"}
+    assert [one.value for one in said if one.metric is RUNS and one.attributes == reconciled] == [1]
+    assert [one.value for one in said if one.metric is VERSIONS] == [len(NAMES + FLAT) + 1]
     report = await first.state.read("reports/latest.json")
     assert (report["run_id"], report["complete"], report["totals"]["blobs"]) == (
         plan.run_id,

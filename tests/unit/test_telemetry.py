@@ -21,6 +21,7 @@ from shared.decisions.sync_report import PairOutcome, PairReport, Problems, Sync
 from shared.errors import AlreadyRunning, BadParameter, StorageFailed, SyncFailed
 from shared.model import QueueOverview, Version, second_of
 from shared.operations.backup import Outcome
+from shared.operations.changefeed import Followed
 from shared.operations.measurements import of_failure, of_result
 from shared.operations.protect import Protected
 from shared.services import Services
@@ -31,6 +32,11 @@ NOW = datetime(2026, 11, 20, 15, 0, 0, tzinfo=UTC)
 VERSION = Version("secret plans.csv", "E1", "2026-11-20T14:00:00Z", 812)
 SAS = "SharedAccessSignature=sv=2024&se=2026-11-20T16%3A00%3A00Z&sig=x"
 EMPTY = QueueOverview(0, None, 0, None)
+
+
+def ago(seconds: float) -> str:
+    return second_of(NOW - timedelta(seconds=seconds))
+
 
 Values = dict[tuple[str, ...], float]
 
@@ -122,6 +128,22 @@ class TestWhatResultsSay:
             ("proofs", "drill", "good"): 19,
             ("proofs", "drill", "bad"): 1,
             ("proofs", "drill", "unknown"): 2,
+        }
+
+    def test_a_reconciliation_that_ends_with_a_shard_is_told_of_as_any_other(self) -> None:
+        report = coverage_report("r1", ago(90), NOW, [ContainerReport("raw", complete=True)], Findings(), complete=True)
+        report["containers"][0] |= {"overwritten_percent": 0.0, "deleted_percent": 0.0}
+        found = values(of_result("backup", Outcome("raw", ago(5), scanned="done", reconciled=report), 2.5, NOW))
+        assert found == values(of_result("reconcile", report, 90, NOW)) | {
+            ("runs", "backup", "complete"): 1,
+            ("run.duration", "backup", "complete"): 2.5,
+        }
+
+    def test_following_the_change_feed_is_no_reconciliation(self) -> None:
+        """It does not tell whether all is protected, and must not keep quiet who waits for a run that does."""
+        assert values(of_result("reconcile", Followed(events=9), 2.5, NOW)) == {
+            ("runs", "changefeed", "complete"): 1,
+            ("run.duration", "changefeed", "complete"): 2.5,
         }
 
     def test_of_a_sync_whether_it_failed_or_not(self) -> None:
