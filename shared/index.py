@@ -161,12 +161,10 @@ class FolderIndex(TemporaryDatabase):
             found.update({name_of(folder): first_missed for folder, first_missed in rows})
         return found
 
-    @property
-    def gone_count(self) -> int:
-        """How many blobs are recorded as gone and not back since."""
-        return int(
-            self._database.execute("SELECT count(*) FROM gone WHERE own AND first_missed > seen_at").fetchone()[0]
-        )
+    def gone_count(self, since: str = "") -> int:
+        """How many blobs are recorded as gone and not back; of those, how many were first missed since then."""
+        count = "SELECT count(*) FROM gone WHERE own AND first_missed > seen_at AND first_missed >= ?"
+        return int(self._database.execute(count, (since,)).fetchone()[0])
 
 
 def _rows(blobs: Iterable[tuple[tuple[str, ...], str]]) -> Iterator[tuple[bytes, bool, str]]:

@@ -62,7 +62,7 @@ class Alarm:
 
     Attributes:
         raised_by: `reconcile`, of the source's blobs; or `sync`, of files that only the mirror still has.
-        overwritten: how many blobs it is about that were overwritten.
+        overwritten, deleted: how many blobs it is about that were overwritten, and deleted.
         acknowledged_at: when somebody said that it is meant; None while nobody did.
     """
 
@@ -70,6 +70,7 @@ class Alarm:
     raised_at: str
     raised_by: Literal["reconcile", "sync"]
     overwritten: int
+    deleted: int
     text: str
     acknowledged_at: str | None = None
 
@@ -125,7 +126,7 @@ def written_since(group: Group, since: str) -> Literal["overwritten", "created"]
 
 def share_of(part: dict[str, Any]) -> Share:
     """What a container's part of a coverage report says."""
-    deleted = part["deleted_in_run"]
+    deleted = part["deleted_lately"]
     return Share(part["overwritten_lately"], deleted, part["blobs"] - part["created_lately"] + deleted)
 
 
@@ -136,14 +137,15 @@ def after_reconciliation(
 
     Args:
         part: the container's part of the report.
-        known: the one that stood before. What was overwritten before it was acknowledged is excused.
+        known: the one that stood before. What it was about is excused once it was acknowledged.
     """
-    share = share_of(part)
-    excused = known.overwritten if known is not None and known.excuses(now) else 0
-    fresh = share._replace(overwritten=max(0, share.overwritten - excused))
+    share = fresh = share_of(part)
+    if known is not None and known.excuses(now):
+        overwritten, deleted = share.overwritten - known.overwritten, share.deleted - known.deleted
+        fresh = share._replace(overwritten=max(0, overwritten), deleted=max(0, deleted))
     if fresh.unusual(thresholds):
         text = f"{share} within a day of the run at {part['finished_at']}"
-        return Alarm(part["container"], second_of(now), "reconcile", share.overwritten, text)
+        return Alarm(part["container"], second_of(now), "reconcile", share.overwritten, share.deleted, text)
     return known if known is not None and known.excuses(now) else None
 
 
@@ -165,7 +167,7 @@ def after_comparison(
     share = Share(0, extraneous, compared + extraneous)
     if not share.unusual(thresholds):
         return known
-    return Alarm(container, second_of(now), "sync", 0, f"{share} since they were mirrored")
+    return Alarm(container, second_of(now), "sync", 0, extraneous, f"{share} since they were mirrored")
 
 
 def _percent(part: int, whole: int) -> float:

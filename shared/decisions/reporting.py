@@ -23,7 +23,8 @@ class ContainerReport:
 
     Attributes:
         vanished: blobs that were deleted between the listing and their snapshot.
-        deleted: blobs that are recorded as gone from the source; `deleted_in_run` of them by this run.
+        deleted: blobs that are recorded as gone from the source; `deleted_in_run` of them by this run, and
+            `deleted_lately` by this one and those of the day before it.
         deletions_unconfirmed: blobs that were missed, of which it is not known whether they are gone.
         overwritten_lately, created_lately: blobs that were written in the day before the run, in place of an older
             version or not.
@@ -45,6 +46,7 @@ class ContainerReport:
     oldest_unprotected: str | None = None
     deleted: int = 0
     deleted_in_run: int = 0
+    deleted_lately: int = 0
     deletions_unconfirmed: int = 0
     overwritten_lately: int = 0
     created_lately: int = 0
@@ -130,7 +132,8 @@ class ContainerReport:
 
 _COUNTS = (
     *("blobs", "versions", "protected", "snapshots_created", "backups_requested", "vanished", "failed_count"),
-    *("deleted", "deleted_in_run", "deletions_unconfirmed", "overwritten_lately", "created_lately", "duration_seconds"),
+    *("deleted", "deleted_in_run", "deleted_lately", "deletions_unconfirmed", "overwritten_lately", "created_lately"),
+    "duration_seconds",
 )
 
 

@@ -128,10 +128,11 @@ class ContainerPass:
                 await recall_unprotected(self.services, report)
             else:
                 await self._note_long(missing)
+            since = lately(self.started_at)
             if exists:
-                await missing.settle(progress.listed_from if self.shard == ALL else None)
+                await missing.settle(progress.listed_from if self.shard == ALL else None, since)
             else:
-                await missing.settle_without_container()
+                await missing.settle_without_container(since)
             self.strays |= missing.strays
         wrong = [str(error) for error in (backups_gone, unreadable) if error] + ([] if exists else [GONE])
         report.error = "; ".join(wrong) or None

@@ -98,7 +98,7 @@ class MissingBlobs:
             self._index.record_back((backup_folders(one.name), one.seen_at) for one in back if holds(one.name))
 
         await self._records.read(take)
-        self._report.deleted = self._index.gone_count
+        self._report.deleted = self._index.gone_count()
         self._report.deleted_in_run = self._records.gone_in_run  # by this very pass, before it was interrupted
         self._any_gone = self._report.deleted > 0
 
@@ -200,11 +200,12 @@ class MissingBlobs:
     def _whose(self) -> dict[str, str]:
         return {"run_id": self._run_id, "container": self.container}
 
-    async def settle(self, listed_from: str | None) -> None:
+    async def settle(self, listed_from: str | None, lately: str) -> None:
         """Records what a complete listing was without.
 
         Args:
             listed_from: when it began, by the service's clock; None where that is not known.
+            lately: since when a deletion counts as one of late.
         """
 
         async def look_for(name: str) -> str | None:
@@ -213,12 +214,13 @@ class MissingBlobs:
         if self._knows_what_is_left:
             await self._record(look_for, MAX_CONFIRMED)
         await self._records.flush()
+        self._report.deleted_lately = self._index.gone_count(lately)
         if self._knows_what_is_left and listed_from and not self._report.deletions_unconfirmed:
             # Only after what it was without is recorded: from now on, all else was there at that time.
             await self._services.state.write(self._seen, {"schema": SEEN_SCHEMA, "listed_from": listed_from})
 
-    async def settle_without_container(self) -> None:
-        """Records all blobs of a container that is gone, once that is confirmed."""
+    async def settle_without_container(self, lately: str) -> None:
+        """Records all blobs of a container that is gone, once that is confirmed; `lately` as in `settle`."""
         missed_at = await absent_at(self._services.source.account, self.container)
 
         async def with_its_container(_name: str) -> str | None:
@@ -227,6 +229,7 @@ class MissingBlobs:
         if missed_at is not None and self._knows_what_is_left:
             await self._record(with_its_container, None)
         await self._records.flush()
+        self._report.deleted_lately = self._index.gone_count(lately)
 
     async def _record(self, look_for: Callable[[str], Awaitable[str | None]], at_most: int | None) -> None:
         """Looks for all that is newly missed, and records what is gone."""
@@ -240,7 +243,7 @@ class MissingBlobs:
             room = None if room is None else room - len(taken)
             if taken:
                 await self._look_for_all(await self._names(taken), look_for)
-        report.deleted = self._index.gone_count
+        report.deleted = self._index.gone_count()
         if report.deleted_in_run or report.deletions_unconfirmed:
             log.info("reconcile %s: %d blobs are newly gone", self.container, report.deleted_in_run)
         if report.deletions_unconfirmed:

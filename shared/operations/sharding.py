@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from shared.adapters.folders import begins_at
 from shared.containers import backup_container
+from shared.decisions.alarms import lately
 from shared.decisions.messages import Scan, scan
 from shared.decisions.names import LONG_NAMES
 from shared.decisions.reconcile_run import Run, ShardRun, mark_every
@@ -218,8 +219,9 @@ class Shards:
             await self._add_long_names(missing)
             missing.saw_long(sorted(whole.seen_long))
             known = report.deletions_unconfirmed == 0 and None not in whole.listed_from
-            await missing.settle(min(map(str, whole.listed_from), default=None) if known else None)
-        report.deleted = found.deleted
+            listed_from = min(map(str, whole.listed_from), default=None) if known else None
+            await missing.settle(listed_from, lately(self.run.started_at))
+        report.deleted, report.deleted_lately = found.deleted, found.deleted_lately
         report.deleted_in_run += found.deleted_in_run
         report.deletions_unconfirmed += found.deletions_unconfirmed
 

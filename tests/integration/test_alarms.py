@@ -73,6 +73,11 @@ async def test_a_reconciliation_raises_the_alarm_until_somebody_acknowledges_it(
     assert await alarms(later) == [f"{name}: {raised['alarm']}; if that is meant: `snapkeep alarms acknowledge {name}`"]
     assert (await status(later)).verdict is Verdict.AT_RISK
 
+    # That somebody runs it again says nothing of the first one's findings.
+    again = await reconciled(later)
+    assert (again["deleted_in_run"], again["deleted_lately"]) == (0, 1)
+    assert len(await alarms(later)) == 1
+
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({"Values": environment}))
     given = ["--settings", str(settings)]

@@ -355,6 +355,7 @@ async def test_the_report_holds_every_count_and_reason_and_stands_as_latest(
         "oldest_unprotected_seconds": int((clock[0] - oldest).total_seconds()),
         "deleted": 0,
         "deleted_in_run": 0,
+        "deleted_lately": 0,
         "deletions_unconfirmed": 0,
         "created_lately": 3,
         "overwritten_lately": 0,
@@ -703,6 +704,7 @@ async def test_a_run_that_is_ended_while_it_makes_its_proofs_is_reported_by_the_
     [name] = [name for name in await services.state.names("reports/reconcile-") if ended in name]
     told = await services.state.read(name)
     assert (told["complete"], told["errors"]) == (True, ["proofs: the app ended while they were made"])
+    assert told["containers"][0]["deleted_percent"] == 0.0  # alarms do not wait for proofs
     assert (await services.state.read("reports/latest.json"))["run_id"] == report["run_id"]
 
 

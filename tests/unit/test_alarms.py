@@ -46,7 +46,7 @@ def part(**changes: Any) -> dict[str, Any]:
     return report | {"finished_at": ago(0)} | changes
 
 
-KNOWN = Alarm("raw", ago(24), "reconcile", 0, "x")
+KNOWN = Alarm("raw", ago(24), "reconcile", 0, 0, "x")
 
 
 def alarm(**changes: Any) -> Alarm:
@@ -77,7 +77,7 @@ class TestWhatCounts:
         assert written_since(Group("a.csv", blob, snapshots), SINCE) == expected
 
     def test_new_blobs_hide_nothing(self) -> None:
-        report = ContainerReport("raw", blobs=10_000, created_lately=9_000, overwritten_lately=300, deleted_in_run=200)
+        report = ContainerReport("raw", blobs=10_000, created_lately=9_000, overwritten_lately=300, deleted_lately=200)
         share = share_of(report.to_json(NOW))
         assert share == Share(300, 200, 1200)
         assert (share.overwritten_percent, share.deleted_percent) == (25.0, 16.6)
@@ -110,7 +110,7 @@ class TestUnusual:
 
 class TestAfterReconciliation:
     def test_an_unusual_share_raises_one_that_says_how_many_of_how_many(self) -> None:
-        raised = after_reconciliation(part(overwritten_lately=380, deleted_in_run=21), None, THRESHOLDS, NOW)
+        raised = after_reconciliation(part(overwritten_lately=380, deleted_lately=21), None, THRESHOLDS, NOW)
         assert raised is not None
         assert (raised.container, raised.raised_at, raised.raised_by, raised.stands) == (
             "raw",
@@ -131,6 +131,9 @@ class TestAfterReconciliation:
     def test_what_was_acknowledged_is_excused_for_a_day_and_no_more(self) -> None:
         known = alarm(overwritten=380, acknowledged_at=ago(2))
         assert after_reconciliation(part(overwritten_lately=400), known, THRESHOLDS, NOW) == known
+        deleted = alarm(deleted=300, acknowledged_at=ago(2))
+        assert after_reconciliation(part(deleted_lately=310), deleted, THRESHOLDS, NOW) == deleted
+        assert after_reconciliation(part(deleted_lately=800), deleted, THRESHOLDS, NOW) != deleted
         more = after_reconciliation(part(overwritten_lately=580), known, THRESHOLDS, NOW)
         assert more is not None
         assert more.stands
