@@ -25,6 +25,13 @@ param drills bool
 @description('Whether deletions in the account of the backups are logged.')
 param watchBackups bool
 
+// A table comes into being with its first row, and a query of one that is not there fails: it raises nothing, and Azure
+// switches a rule off whose query fails for a week. So each is read together with an empty table of its columns.
+var metrics = '(union isfuzzy=true AppMetrics, (datatable(TimeGenerated: datetime, Name: string, Sum: real, Properties: dynamic)[]))'
+var traces = '(union isfuzzy=true AppTraces, (datatable(TimeGenerated: datetime, Message: string)[]))'
+var deletions = '(union isfuzzy=true StorageBlobLogs, (datatable(TimeGenerated: datetime, OperationName: string, StatusCode: string, ObjectKey: string, AuthenticationType: string, RequesterObjectId: string, CallerIpAddress: string, UserAgentHeader: string)[]))'
+
+// A gauge comes once, when it is measured: its last value of two days stands (Azure looks no further back).
 var rules = [
   {
     name: 'no-complete-reconcile'
@@ -33,8 +40,9 @@ var rules = [
     over: 'P2D'
     enabled: true
     summary: 'No reconciliation has come to its end in 26 hours: nobody knows what is protected.'
+    // Without any row there is no last one, and that raises it, too.
     query: '''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.runs'
 | where tostring(Properties['function']) == 'reconcile' and tostring(Properties['outcome']) == 'complete'
 | summarize Last = max(TimeGenerated)
@@ -49,117 +57,124 @@ AppMetrics
     enabled: true
     summary: 'A version has been without a backup for longer than the objective allows.'
     query: replace('''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.versions.unprotected.age'
-| summarize arg_max(TimeGenerated, Max) by Container = tostring(Properties['container'])
-| where Max > __HOURS__ * 3600
+| summarize arg_max(TimeGenerated, Sum) by Container = tostring(Properties['container'])
+| where Sum > __HOURS__ * 3600
 ''', '__HOURS__', string(objectiveHours))
   }
   {
     name: 'poison-messages'
     severity: 2
     every: 'PT15M'
-    over: 'PT1H'
+    over: 'P2D'
     enabled: true
     summary: 'A request for backups was given up on.'
+    // The queue's own length stands until it is empty; the other two are quicker.
     query: replace('''
 union
-  (AppTraces
-  | where Message has '__QUEUE__' and Message has 'MaxDequeueCount'
-  | project TimeGenerated, What = Message),
-  (AppMetrics
-  | where Name == 'snapkeep.queue.messages' and tostring(Properties['queue']) == 'poison' and Max > 0
-  | project TimeGenerated, What = strcat(Max, ' in the poison queue')),
-  (AppMetrics
+  (__METRICS__
+  | where Name == 'snapkeep.queue.messages' and tostring(Properties['queue']) == 'poison'
+  | summarize arg_max(TimeGenerated, Sum)
+  | where Sum > 0
+  | project What = strcat(Sum, ' in the poison queue')),
+  (__METRICS__
+  | where TimeGenerated > ago(1h)
   | where Name == 'snapkeep.copies' and tostring(Properties['outcome']) == 'failed' and Sum > 0
-  | project TimeGenerated, What = strcat(Sum, ' given up on in ', tostring(Properties['container'])))
-| summarize Last = max(TimeGenerated) by What
+  | project What = strcat(Sum, ' given up on in ', tostring(Properties['container']))),
+  (__TRACES__
+  | where TimeGenerated > ago(1h)
+  | where Message has '__QUEUE__' and Message has 'MaxDequeueCount'
+  | project What = Message)
+| distinct What
 ''', '__QUEUE__', poisonQueue)
   }
   {
     name: 'queue-not-drained'
     severity: 2
     every: 'PT30M'
-    over: 'PT6H'
+    over: 'P2D'
     enabled: true
     summary: 'The oldest request has waited for more than six hours.'
     query: '''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.queue.age' and tostring(Properties['queue']) == 'requests'
-| summarize arg_max(TimeGenerated, Max)
-| where Max > 6 * 3600
+| summarize arg_max(TimeGenerated, Sum)
+| where Sum > 6 * 3600
 '''
   }
   {
     name: 'sync-failed'
     severity: 2
     every: 'PT1H'
-    over: 'PT2H'
+    over: 'P2D'
     enabled: true
-    summary: 'A mirror is not what its source is.'
+    summary: 'A mirror is not what its source is, or none was made in 26 hours.'
+    // Without any row there is no last one, and that raises it, too.
     query: '''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.runs' and tostring(Properties['function']) == 'sync'
-| where tostring(Properties['outcome']) in ('complete', 'incomplete', 'failed')
+| where tostring(Properties['outcome']) in ('complete', 'failed')
 | summarize arg_max(TimeGenerated, Properties)
-| where tostring(Properties['outcome']) != 'complete'
+| where isnull(TimeGenerated) or TimeGenerated < ago(26h) or tostring(Properties['outcome']) != 'complete'
 '''
   }
   {
     name: 'unusual-changes'
     severity: 0
     every: 'PT15M'
-    over: 'PT1H'
+    over: 'P2D'
     enabled: true
     summary: 'An unusual share of a container changed or was deleted at once: it may be an attack.'
     query: '''
-AppMetrics
-| where Name == 'snapkeep.alarms' and Max > 0
-| summarize Last = max(TimeGenerated) by Container = tostring(Properties['container'])
+__METRICS__
+| where Name == 'snapkeep.alarms'
+| summarize arg_max(TimeGenerated, Sum) by Container = tostring(Properties['container'])
+| where Sum > 0
 '''
   }
   {
     name: 'sas-expiry'
     severity: 2
-    every: 'P1D'
+    every: 'PT6H'
     over: 'P2D'
     enabled: true
     summary: 'A SAS ends within 14 days.'
     query: '''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.sas.remaining'
-| summarize arg_max(TimeGenerated, Min) by Connection = tostring(Properties['connection'])
-| where Min < 14 * 86400
+| summarize arg_max(TimeGenerated, Sum) by Connection = tostring(Properties['connection'])
+| where Sum < 14 * 86400
 '''
   }
   {
     name: 'verify-failed'
     severity: 1
     every: 'PT1H'
-    over: 'P1D'
+    over: 'P2D'
     enabled: true
     summary: 'A backup is not what it must be.'
     query: '''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.proofs' and tostring(Properties['proof']) == 'verify'
-| where tostring(Properties['outcome']) == 'bad' and Sum > 0
-| summarize Backups = sum(Sum)
-| where Backups > 0
+| where tostring(Properties['outcome']) == 'bad'
+| summarize arg_max(TimeGenerated, Sum)
+| where Sum > 0
 '''
   }
   {
     name: 'drill-failed'
     severity: 1
     every: 'PT1H'
-    over: 'P1D'
+    over: 'P2D'
     enabled: drills
     summary: 'A backup could not be restored as it was.'
     query: '''
-AppMetrics
+__METRICS__
 | where Name == 'snapkeep.proofs' and tostring(Properties['proof']) == 'drill'
-| where tostring(Properties['outcome']) == 'bad' and Sum > 0
-| summarize Backups = sum(Sum)
-| where Backups > 0
+| where tostring(Properties['outcome']) == 'bad'
+| summarize arg_max(TimeGenerated, Sum)
+| where Sum > 0
 '''
   }
   {
@@ -169,12 +184,14 @@ AppMetrics
     over: 'PT1H'
     enabled: watchBackups
     summary: 'Somebody deleted something from the account of the backups.'
+    // Lifecycle policies come without an identity, under a name that a SAS could come under as well.
     query: '''
-StorageBlobLogs
-| where OperationName in ('DeleteBlob', 'DeleteContainer', 'DeleteFile', 'DeleteFilesystem') and StatusCode between (200 .. 299)
-| where ObjectKey !has '/snapkeep-staging/' and ObjectKey !has '/snapkeep-drill-'
-| where RequesterObjectId != ''
-| summarize Deletions = count() by RequesterObjectId, CallerIpAddress
+__DELETIONS__
+| where OperationName startswith 'Delete' and toint(StatusCode) between (200 .. 299)
+| extend Container = tostring(split(trim('"', ObjectKey), '/')[2])
+| where Container != 'snapkeep-staging' and Container !startswith 'snapkeep-drill-'
+| where isnotempty(RequesterObjectId) or AuthenticationType has 'SAS' or not(UserAgentHeader has_any ('ObjectLifeCycleScanner', 'OLCMScanner'))
+| summarize Deletions = count() by Container, RequesterObjectId, CallerIpAddress
 '''
   }
 ]
@@ -194,13 +211,12 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
     ]
     evaluationFrequency: rule.every
     windowSize: rule.over
-    // Tables come into being with their first row: a new deployment has none yet.
-    skipQueryValidation: true
+    skipQueryValidation: true // a new workspace has no table yet
     autoMitigate: true
     criteria: {
       allOf: [
         {
-          query: rule.query
+          query: replace(replace(replace(rule.query, '__METRICS__', metrics), '__TRACES__', traces), '__DELETIONS__', deletions)
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from shared.decisions.metrics import METRICS
+from shared.decisions.metrics import METRICS, Kind
 from shared.settings import Settings, read_settings_file
 from tests.bicep import INFRA, files, properties, text, walk
+from tests.measured import everything
 
 DOCUMENT = (INFRA.parent / "docs" / "operations.md").read_text(encoding="utf-8")
 ALERTS = files()["modules/alerts.bicep"]
@@ -33,6 +34,32 @@ def metrics() -> dict[str, set[str]]:
     """The documented metrics, each with its attributes."""
     rows = re.findall(r"^\| `(snapkeep\.[\w.]+)` \| ([^|]+) \| ([^|]+) \|", DOCUMENT, re.MULTILINE)
     return {name: set(re.findall(r"`(\w+)`", attributes)) for name, _, attributes in rows}
+
+
+def said() -> dict[str, dict[str, set[str]]]:
+    """What the code can say: of each metric its attributes, and of each of those the values."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for metric, _, attributes in everything():
+        of_metric = found.setdefault(metric.name, {})
+        for name, value in attributes.items():
+            of_metric.setdefault(name, set()).add(value)
+    return found
+
+
+SAID = said()
+
+
+def clauses(query: str) -> Iterator[tuple[set[str], str]]:
+    """Each part of a query that reads metrics: their names, and what it asks of them."""
+    for part in re.split("AppMetrics|__METRICS__", query)[1:]:
+        yield set(re.findall(r"'(snapkeep\.[\w.]+)'", part)), part
+
+
+def asked_values(clause: str) -> Iterator[tuple[str, str]]:
+    """Each attribute and value that are compared."""
+    yield from re.findall(r"Properties\['(\w+)'\]\) [!=]= '([^']+)'", clause)
+    for attribute, values in re.findall(r"Properties\['(\w+)'\]\) in \(([^)]+)\)", clause):
+        yield from ((attribute, value) for value in re.findall(r"'([^']+)'", values))
 
 
 def queries() -> Iterator[tuple[str, str]]:
@@ -65,17 +92,58 @@ def test_the_alerts_are_those_that_were_asked_for() -> None:
 
 @pytest.mark.parametrize(("name", "query"), list(queries()))
 def test_a_query_asks_for_metrics_and_attributes_that_there_are(name: str, query: str) -> None:
-    known = metrics()
-    asked = set(re.findall(r"'(snapkeep\.[\w.]+)'", query))
-    assert asked <= set(known), "not in the table of docs/operations.md"
-    attributes = set().union(*(known[each] for each in asked))
-    assert set(re.findall(r"Properties\['(\w+)'\]", query)) <= attributes
-    assert asked or "StorageBlobLogs" in query
+    parts = list(clauses(query))
+    for asked, clause in parts:
+        assert asked
+        assert asked <= set(SAID), "the code emits no such metric"
+        for attribute in set(re.findall(r"Properties\['(\w+)'\]", clause)):
+            assert any(attribute in SAID[metric] for metric in asked), attribute
+        for attribute, value in asked_values(clause):
+            assert all(value in SAID[metric][attribute] for metric in asked), f"{attribute} is never {value}"
+    assert parts or "__DELETIONS__" in query
+
+
+@pytest.mark.parametrize(("name", "query"), list(queries()))
+def test_a_query_reads_columns_that_are_filled(name: str, query: str) -> None:
+    """The exporter sends the least and the greatest of histograms alone."""
+    histograms = {metric.name for metric in METRICS if metric.kind is Kind.HISTOGRAM}
+    for asked, clause in clauses(query):
+        if not asked <= histograms:
+            assert not re.search(r"\b(Max|Min|ItemCount)\b", clause)
+
+
+@pytest.mark.parametrize("name", rules())
+def test_an_alert_works_before_its_table_is_there(name: str) -> None:
+    query = rules()[name]["query"]
+    assert not re.search(r"App(Metrics|Traces)|StorageBlobLogs", query)
+    given = {each.name: text(each.value) for each in ALERTS.of("var").values()}
+    tables = re.findall(r"__(METRICS|TRACES|DELETIONS)__", query)
+    assert tables
+    for table in tables:
+        read = given[table.lower()]
+        assert re.match(r"'\(union isfuzzy=true (AppMetrics|AppTraces|StorageBlobLogs), \(datatable\(", read)
+        assert f"'__{table}__', {table.lower()}" in ALERTS.source
+    columns = set(re.findall(r"(\w+): (?:datetime|string|real|dynamic)", "".join(given[one.lower()] for one in tables)))
+    made = set(re.findall(r"(\w+) = ", query))
+    plain = re.sub(r"'[^']*'", "", query.split("'''")[1])
+    assert set(re.findall(r"\b[A-Z][A-Za-z]+\b", plain)) - made - columns == set()
 
 
 def test_the_documented_metrics_are_those_of_the_code() -> None:
     rows = re.findall(r"^\| `(snapkeep\.[\w.]+)` \| (\w+), `([^`]+)` \|", DOCUMENT, re.MULTILINE)
     assert sorted(rows) == sorted((each.name, each.kind.value, each.unit) for each in METRICS)
+    assert metrics() == {name: set(attributes) for name, attributes in SAID.items()}
+
+
+CLOSED = ("function", "outcome", "engine", "change", "queue", "proof")
+
+
+def test_the_documented_values_are_those_of_the_code() -> None:
+    for name, attributes in SAID.items():
+        [row] = [line for line in DOCUMENT.splitlines() if line.startswith(f"| `{name}` ")]
+        for attribute in CLOSED:
+            if f"`{attribute}` is " in row:
+                assert {value for value in attributes[attribute] if f"`{value}`" not in row} == set()
 
 
 def test_every_metric_is_alerted_on_or_shown() -> None:
@@ -94,9 +162,18 @@ def test_an_alert_looks_back_over_a_window_that_azure_takes(name: str) -> None:
     assert longest <= over
 
 
-def test_a_reconcile_that_never_ran_raises_its_alert_too() -> None:
-    query = rules()["no-complete-reconcile"]["query"]
-    assert "isnull(Last)" in query, "an empty table has no last run"
+def test_what_comes_once_a_day_is_looked_for_over_two_days() -> None:
+    """A gauge, or a count, of a nightly run: with a shorter window an alert would end though nothing is better."""
+    daily = {metric.name for metric in METRICS if metric.kind is Kind.GAUGE} | {"snapkeep.proofs", "snapkeep.runs"}
+    for name, rule in rules().items():
+        if any(asked & daily for asked, _ in clauses(rule["query"])):
+            assert rule["over"] == "'P2D'", name
+
+
+@pytest.mark.parametrize(("name", "last"), [("no-complete-reconcile", "Last"), ("sync-failed", "TimeGenerated")])
+def test_what_never_ran_raises_its_alert_too(name: str, last: str) -> None:
+    query = rules()[name]["query"]
+    assert f"isnull({last}) or {last} < ago(26h)" in query, "an empty table has no last run"
     assert "by " not in query.partition("summarize")[2], "grouped, an empty table would give no row at all"
 
 

@@ -135,8 +135,8 @@ def test_the_app_and_the_infrastructure_call_containers_and_queues_the_same() ->
     assert f"'${{queueName}}{POISON_SUFFIX}'" in source["modules/storage-host.bicep"]
     assert f"name: '{STAGING_CONTAINER}'" in source["modules/backup-containers.bicep"]
     assert f"name: '{STAGING_CONTAINER}'" in source["modules/roles-backup.bicep"]
-    assert f"/{STAGING_CONTAINER}/" in source["modules/alerts.bicep"]
-    assert f"/{DRILL_PREFIX}" in source["modules/alerts.bicep"]
+    assert f"Container != '{STAGING_CONTAINER}'" in source["modules/alerts.bicep"]
+    assert f"Container !startswith '{DRILL_PREFIX}'" in source["modules/alerts.bicep"]
 
 
 def test_no_lock_is_taken_without_being_asked_for_twice() -> None:
