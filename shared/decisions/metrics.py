@@ -107,7 +107,7 @@ def _of_container(part: Mapping[str, Any]) -> Iterator[Measurement]:
         return  # an inventory tells nothing of changes, and leaves an alarm as it is
     yield Measurement(CHANGES_SHARE, part["overwritten_percent"] / 100, where | {"change": "changed"})
     yield Measurement(CHANGES_SHARE, part["deleted_percent"] / 100, where | {"change": "deleted"})
-    yield Measurement(ALARMS, part["alarm"] is not None, where)
+    yield Measurement(ALARMS, int(part["alarm"] is not None), where)
 
 
 def _of_proof(proof: str, good: int, bad: int, unknown: int) -> Iterator[Measurement]:

@@ -26,6 +26,7 @@ from shared.operations.measurements import of_failure, of_result
 from shared.operations.protect import Protected
 from shared.services import Services
 from shared.telemetry import QUEUE_SECONDS, Telemetry
+from tests.measured import everything
 from tests.status_inputs import drill, verify
 
 NOW = datetime(2026, 11, 20, 15, 0, 0, tzinfo=UTC)
@@ -209,6 +210,10 @@ class TestWhatResultsSay:
 
 
 class TestNames:
+    def test_each_value_is_a_number(self) -> None:
+        """JSON has another form for what Python takes for 1 and 0, and a metric's value is none of that form."""
+        assert {type(value) for _, value, _ in everything()} == {int, float}
+
     def test_each_name_stands_for_one_metric_of_snapkeep(self) -> None:
         names = [metric.name for metric in METRICS]
         assert len(set(names)) == len(names) == 23
