@@ -20,6 +20,7 @@ from shared.decisions.reconcile_run import Progress, Run
 from shared.decisions.reporting import ContainerReport, Findings, coverage_report
 from shared.decisions.sampling import Sampler
 from shared.errors import AlreadyRunning, LeaseUnavailable, SnapkeepError
+from shared.logged import about
 from shared.model import second_of
 from shared.operations import alarms
 from shared.operations.container_pass import ContainerPass, OutOfTime, told
@@ -80,8 +81,9 @@ async def run_as(
         except AlreadyRunning as other:
             log.info("%s", other)
             break
-    await write_page(services)
-    log.info("reconcile %s: complete: %s, %s", report["run_id"], report["complete"], report["totals"])
+    with about(run=report["run_id"]):
+        await write_page(services)
+        log.info("reconcile %s: complete: %s, %s", report["run_id"], report["complete"], report["totals"])
     return report
 
 

@@ -21,6 +21,7 @@ from shared.adapters.leases import HeldLease
 from shared.decisions.mirroring import identity_refusal, sas_failure, sas_warning
 from shared.decisions.sync_report import PairOutcome, PairReport, SyncReport
 from shared.errors import LeaseUnavailable, SnapkeepError, SyncFailed
+from shared.logged import about
 from shared.operations.mirroring import Mirroring
 from shared.services import Services
 from shared.settings import SyncPair
@@ -82,7 +83,8 @@ class _Run:
                 elif loop.time() >= deadline:
                     self._give_up(PairOutcome.NOT_STARTED, f"the pairs before it took all of {self._timeout}")
                 else:
-                    await self._mirror(self._waiting[0], lease, deadline, warnings)
+                    with about(container=self._waiting[0].source):
+                        await self._mirror(self._waiting[0], lease, deadline, warnings)
         except SnapkeepError as error:  # of `_prepare`: what a pair raises stays with that pair
             log.error("sync: %s", error)  # noqa: TRY400 -- the message is for the user; a trace adds nothing
             self._give_up(PairOutcome.FAILED, str(error))

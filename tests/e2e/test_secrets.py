@@ -95,6 +95,8 @@ async def test_no_secret_is_in_any_artefact_of_a_run(
     line = re.search(rf"protect {pair.name}: 3 scanned.*", app.log)
     assert line is not None
     assert re.search(rf"\[function=protect invocation=\S+ container={pair.name}\]", line[0])
+    assert re.search(rf"sync {lake.name} to .*\[function=sync invocation=\S+ container={lake.name}\]", app.log)
+    assert re.search(r"reconcile (\w+): complete: .*\[function=reconcile invocation=\S+ run=\1\]", app.log)
     secrets = secrets_of(stack) | {app.function_key, app.master_key}
     assert len(secrets) == 4
     assert leaks(artefacts, secrets) == []

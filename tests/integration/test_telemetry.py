@@ -21,13 +21,15 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanContext, get_current_span
 
 from shared import tracing
+from shared.adapters import monitoring
+from shared.decisions.sync_report import SyncReport
 from shared.operations.protect import Protected, protect
 from shared.runtime import NO_CONTEXT, SnapkeepApp
 from shared.services import Services
 from shared.telemetry import Telemetry
 from shared.tracing import within
 from tests.conftest import OpenServices, Ready
-from tests.ingestion import QUIET, ingestion
+from tests.ingestion import KEY, QUIET, ingestion
 from tests.protection import backup_name
 from tests.queue_reader import QueueReader
 
@@ -140,6 +142,7 @@ async def test_the_exporter_sends_metrics_and_spans_and_no_secret(
     stack: Ready,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
@@ -153,6 +156,8 @@ async def test_the_exporter_sends_metrics_and_spans_and_no_secret(
         finally:
             await asyncio.to_thread(telemetry.close)
 
+    # It logs each failure of its own, with a trace, each time that it sends.
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("azure.monitor")] == []
     found = {name: (value, attributes) for name, value, attributes in taken.metrics()}
     assert found["snapkeep.runs"] == (1, {"function": "protect", "outcome": "complete"})
     assert found["snapkeep.requests"] == (1, {"function": "protect", "container": container.container_name})
@@ -164,3 +169,40 @@ async def test_the_exporter_sends_metrics_and_spans_and_no_secret(
     sent = json.dumps(taken.items)
     secrets = [part.partition("=")[2] for part in stack["source"].split(";") if part.startswith("AccountKey=")]
     assert [secret for secret in [*secrets, "sig=", SECRET_NAME, "layoffs"] if secret in sent] == []
+
+
+def kept(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.rglob("*.blob*"))
+
+
+async def test_an_endpoint_that_never_answers_keeps_nobody_waiting(
+    open_services: OpenServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(monitoring, "SEND_SECONDS", 0.2)
+    silent = asyncio.Event()
+
+    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        where = f"InstrumentationKey={KEY};IngestionEndpoint=http://127.0.0.1:{port}"
+        services = open_services(APPLICATIONINSIGHTS_CONNECTION_STRING=where)
+        telemetry = Telemetry.of(services.settings)
+
+        async def work() -> SyncReport:
+            with tracing.span("sync"):
+                return SyncReport(services.now(), services.now(), False, 50)
+
+        try:
+            async with asyncio.timeout(5):
+                assert (await telemetry.observed(services, "sync", work())).complete
+                await asyncio.to_thread(telemetry.close)
+        finally:
+            silent.set()
+    # What could not be sent is kept on disk, and sent when the endpoint answers again.
+    assert "snapkeep.runs" in kept(tmp_path)
