@@ -8,10 +8,10 @@ Deletions are left to reconciliations that list: they alone know which backups a
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.adapters.changefeed import ChangeFeed
 from shared.adapters.leases import HeldLease
@@ -61,15 +61,24 @@ class Followed:
     Attributes:
         failed: blobs that could not be looked at or snapshotted: they are left to the next reconciliation.
         reason: why there was nothing to read, or why it ended early.
+        requests, snapshots: of each container.
     """
 
     events: int = 0
     looked_at: int = 0
-    requested: int = 0
-    snapshots_created: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
+    snapshots: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     complete: bool = True
     reason: str | None = None
+
+    @property
+    def requested(self) -> int:
+        return self.requests.total()
+
+    @property
+    def snapshots_created(self) -> int:
+        return self.snapshots.total()
 
 
 async def follow(services: Services, feed: ChangeFeed, *, elapsed: Callable[[], float]) -> Followed:
@@ -181,8 +190,8 @@ class _Reader:
         self.followed.looked_at += len(found)
         for container in {*to_request, *to_snapshot}:
             filled = await fill_in(self._services, container, to_request[container], to_snapshot[container])
-            self.followed.requested += filled.requested
-            self.followed.snapshots_created += filled.snapshots_created
+            self.followed.requests[container] += filled.requested
+            self.followed.snapshots[container] += filled.snapshots_created
             self.followed.failed += len(filled.failed)
             if filled.outages:
                 raise filled.outages[0]

@@ -36,6 +36,10 @@ def of_result(function: str, result: object, seconds: float, now: datetime) -> I
         where = {"function": function, "container": result.container}
         yield Measurement(SNAPSHOTS, result.snapshots_created, where)
         yield Measurement(REQUESTS, result.requested, where)
+    elif isinstance(result, Followed):
+        for metric, counts in ((SNAPSHOTS, result.snapshots), (REQUESTS, result.requests)):
+            for container, count in counts.items():
+                yield Measurement(metric, count, {"function": CHANGE_FEED, "container": container})
     elif isinstance(result, Outcome):
         yield from _of_message(result, now)
         if (report := result.reconciled) is not None:

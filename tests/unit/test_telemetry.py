@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -150,9 +151,14 @@ class TestWhatResultsSay:
 
     def test_following_the_change_feed_is_no_reconciliation(self) -> None:
         """It does not tell whether all is protected, and must not keep quiet who waits for a run that does."""
-        assert values(of_result("reconcile", Followed(events=9), 2.5, NOW)) == {
+        followed = Followed(events=9, requests=Counter(raw=2), snapshots=Counter(raw=1, lake=1))
+        assert (followed.requested, followed.snapshots_created) == (2, 2)
+        assert values(of_result("reconcile", followed, 2.5, NOW)) == {
             ("runs", "changefeed", "complete"): 1,
             ("run.duration", "changefeed", "complete"): 2.5,
+            ("requests", "changefeed", "raw"): 2,
+            ("snapshots", "changefeed", "raw"): 1,
+            ("snapshots", "changefeed", "lake"): 1,
         }
 
     def test_of_a_sync_whether_it_failed_or_not(self) -> None:
