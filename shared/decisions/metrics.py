@@ -103,10 +103,9 @@ def _of_container(part: Mapping[str, Any]) -> Iterator[Measurement]:
     yield Measurement(UNPROTECTED_AGE, part["oldest_unprotected_seconds"] or 0, where)
     for reason, count in part["unprotectable_by_reason"].items():
         yield Measurement(UNPROTECTABLE, count, where | {"reason": reason})
-    if part["listing"] != "live":
-        return  # an inventory tells nothing of changes, and leaves an alarm as it is
-    yield Measurement(CHANGES_SHARE, part["overwritten_percent"] / 100, where | {"change": "changed"})
-    yield Measurement(CHANGES_SHARE, part["deleted_percent"] / 100, where | {"change": "deleted"})
+    if part["listing"] == "live":  # an inventory tells nothing of changes
+        yield Measurement(CHANGES_SHARE, part["overwritten_percent"] / 100, where | {"change": "changed"})
+        yield Measurement(CHANGES_SHARE, part["deleted_percent"] / 100, where | {"change": "deleted"})
     yield Measurement(ALARMS, int(part["alarm"] is not None), where)
 
 

@@ -29,7 +29,10 @@ async def watch(services: Services, report: dict[str, Any]) -> None:
         if not part["complete"] and part["error"] is None:
             continue  # the run goes on with it
         if part["listing"] != "live":
-            continue  # an inventory does not tell what was overwritten or deleted: an alarm stays as it is
+            # An inventory does not tell what was overwritten or deleted: an alarm stays as it is.
+            alarm = known.get(part["container"])
+            part["alarm"] = alarm.text if alarm is not None and alarm.stands else None
+            continue
         try:
             await _watch(services, report, part, known.get(part["container"]))
         except SnapkeepError as error:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from shared.decisions.alarms import Alarm
 from shared.decisions.inventory import Side
 from shared.errors import InventoryUnusable
 from shared.model import second_of
@@ -78,7 +79,10 @@ async def test_what_lacks_something_is_filled_in_once_and_is_protected_in_the_en
     third = await run(services)
     assert counts(only(third)) == (6, 7, 7, 0, 0)
     await publisher.publish([name], STARTED + timedelta(hours=1), form)
+    alarm = Alarm(name, second_of(NOW), "reconcile", 2, 0, "x")
+    await services.state.write(f"alarms/{name}.json", alarm.document())
     last = await run(services)
+    assert only(last)["alarm"] == "x"  # an inventory tells nothing of it, and it stands
     assert counts(only(last)) == (6, 7, 7, 0, 0)
     assert only(last)["listing"] == "inventory"
     assert (last["verify"]["totals"]["checked"], last["drill"]["picked"], last["errors"]) == (7, 2, [])

@@ -135,10 +135,10 @@ class TestWhatResultsSay:
     def test_an_inventory_tells_nothing_of_changes_and_ends_no_alarm(self) -> None:
         part = ContainerReport("raw", listing="inventory", complete=True)
         report = coverage_report("r1", ago(90), NOW, [part], Findings(), complete=True)
-        report["containers"][0] |= {"overwritten_percent": 0.0, "deleted_percent": 0.0}
-        found = {name for name, *_ in values(of_result("reconcile", report, 60, NOW))}
-        assert "versions" in found
-        assert found & {"alarms", "changes.share"} == set()
+        report["containers"][0] |= {"overwritten_percent": 0.0, "deleted_percent": 0.0, "alarm": "x"}
+        found = values(of_result("reconcile", report, 60, NOW))
+        assert found["alarms", "raw"] == 1
+        assert "changes.share" not in {name for name, *_ in found}
 
     def test_a_reconciliation_that_ends_with_a_shard_is_told_of_as_any_other(self) -> None:
         report = coverage_report("r1", ago(90), NOW, [ContainerReport("raw", complete=True)], Findings(), complete=True)
