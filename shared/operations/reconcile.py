@@ -115,7 +115,7 @@ async def report_ended(services: Services) -> dict[str, Any] | None:
         AlreadyRunning: another instance reconciles now, and has done so.
         StorageFailed: it could not be written.
     """
-    if await services.state.read(UNPROVEN) is None:
+    if await services.state.progress(UNPROVEN) is None:
         return None
     async with services.state.lock("reconcile"):
         report = await _publish_unproven(services)
