@@ -20,10 +20,26 @@ Ready = dict[str, str]
 OpenServices = Callable[..., Services]
 
 
+LONGEST = [
+    *("integration/test_model.py", "integration/test_restore_faults.py", "integration/test_sync.py"),
+    *("integration/test_restore_command.py", "integration/test_reconcile_deletions.py"),
+    *("integration/test_backup_faults.py", "integration/test_status.py", "integration/test_local_services.py"),
+    *("e2e/test_runbook.py", "e2e/test_stories.py", "e2e/test_restore_interrupted.py", "e2e/test_demo.py"),
+    *("e2e/test_crashes.py", "e2e/test_status_page.py", "e2e/test_timer_sync.py", "e2e/test_scan_goes_on.py"),
+]
+"""The files of tests that take half a minute and more, the longest first."""
+
+
 def pytest_configure() -> None:
     """A shell's background job ignores Ctrl-C, and would hand that on to the programs that tests send it to."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with what takes long: otherwise the workers that are done wait for it in the end."""
+    places = {path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(places)))
 
 
 @pytest.fixture(scope="session")

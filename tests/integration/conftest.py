@@ -23,11 +23,6 @@ def endpoint(connection_string: str, service: str) -> str:
     return parts[f"{service}Endpoint"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the longest file, beside which all others are run: otherwise one worker waits for it in the end."""
-    items.sort(key=lambda item: item.path.name != "test_model.py")
-
-
 @pytest.fixture
 async def blob_proxy(stack: Ready) -> AsyncIterator[FaultProxy]:
     """Before the blob service of both accounts; it passes everything on until it is told otherwise."""

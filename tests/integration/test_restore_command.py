@@ -411,7 +411,7 @@ async def test_ctrl_c_ends_it_with_one_line_that_says_how_to_go_on(
     terminal.interrupt()
     assert terminal.ends_with() == 1
     assert "stopped; nothing is lost: the same command goes on where it was" in terminal.shown
-    assert "Traceback" not in terminal.shown
+    assert "Traceback" not in terminal.shown, terminal.shown
 
 
 async def test_restart_begins_anew(
