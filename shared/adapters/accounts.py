@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.storage.blob import AccountSasPermissions, BlobSasPermissions, Services, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
-from shared.adapters.calls import Calls
+from shared.adapters.calls import Calls, proxy_of
 from shared.adapters.pacing import DEFAULT_CAP
 from shared.adapters.retrying import StorageRetry
 from shared.adapters.signing import USER_AGENT, Bearer, Signature
@@ -36,13 +36,19 @@ def credential_of(connection: Connection) -> AsyncTokenCredential:
     return DefaultAzureCredential()
 
 
-def client_options() -> dict[str, Any]:
-    """What every storage client is made with: the app's name, time limits, and retries."""
+def client_options(endpoint: str) -> dict[str, Any]:
+    """What every storage client is made with: the app's name, time limits, retries, and the environment's proxy.
+
+    The SDK would look for a proxy at each call, in a thread: as much work as all else that it does for a call.
+    """
+    proxy = proxy_of(endpoint)
     return {
         "user_agent": USER_AGENT,
         "connection_timeout": 10,
         "read_timeout": 60,
         "retry_policy": StorageRetry(),
+        "use_env_settings": False,
+        "proxies": {urlsplit(endpoint).scheme: proxy} if proxy else None,
     }
 
 
@@ -62,10 +68,11 @@ class Account:
         self.connection = connection
         self.endpoint = connection.blob_endpoint
         self.credential = None if connection.connection_string else credential_of(connection)
+        options = client_options(self.endpoint)
         if connection.connection_string:
-            self.service = BlobServiceClient.from_connection_string(connection.connection_string, **client_options())
+            self.service = BlobServiceClient.from_connection_string(connection.connection_string, **options)
         else:
-            self.service = BlobServiceClient(connection.blob_endpoint, self.credential, **client_options())
+            self.service = BlobServiceClient(self.endpoint, self.credential, **options)
         self.bearer = Bearer(self.credential) if self.credential else None
         self.calls = Calls(
             self.endpoint,

@@ -214,10 +214,11 @@ class QueueProbe:
         self._now = now
         self._credential = None if connection.connection_string else credential_of(connection)
         absent = f"snapkeep-doctor-{uuid4().hex}"
+        options = client_options(connection.queue_endpoint)
         self._queues = {
-            queue: QueueClient.from_connection_string(connection.connection_string, queue, **client_options())
+            queue: QueueClient.from_connection_string(connection.connection_string, queue, **options)
             if connection.connection_string
-            else QueueClient(connection.queue_endpoint, queue, credential=self._credential, **client_options())
+            else QueueClient(connection.queue_endpoint, queue, credential=self._credential, **options)
             for queue in (name, f"{name}{POISON_SUFFIX}", absent)
         }
         self._name, self._absent = name, self._queues[absent]

@@ -46,7 +46,7 @@ class RequestQueue:
     def __init__(self, connection: Connection, name: str) -> None:
         self.name = name
         self.poison_name = f"{name}{POISON_SUFFIX}"
-        options = client_options() | {"read_timeout": 30}
+        options = client_options(connection.queue_endpoint) | {"read_timeout": 30}
         self._credential = None if connection.connection_string else credential_of(connection)
         self._queues = {
             queue: QueueClient.from_connection_string(connection.connection_string, queue, **options)

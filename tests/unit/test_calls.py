@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
 from azure.core.settings import settings
 from azure.storage.blob import AccountSasPermissions, Services
 
@@ -356,6 +356,28 @@ async def test_what_stays_as_it_is_is_asked_once(
     with pytest.raises(error, match=f"snapshot raw/a b.csv: {status} {code}"):
         await adapters.snapshot()
     assert len(adapters.server.asked) == 1
+
+
+@pytest.mark.parametrize("bypassed", [False, True])
+async def test_every_client_goes_through_the_proxy_that_the_environment_names(
+    bypassed: bool, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, proxy = await opened(refusing(404, "QueueNotFound")), await opened(refusing(404, "QueueNotFound"))
+    monkeypatch.setenv("http_proxy", proxy.server.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1" if bypassed else "")
+    through = Opened(service.server)
+    with suppress(SnapkeepError):
+        await through.snapshot()
+    with suppress(SnapkeepError):
+        await through.queue.overview()
+    with suppress(ResourceNotFoundError):
+        await through.account.service.get_service_properties()
+    await through.source.close()
+    await through.queue.close()
+    asked, other = (service, proxy) if bypassed else (proxy, service)
+    methods = [(each.method, "/account/raw/" in each.target, "/requests" in each.target) for each in asked.server.asked]
+    assert {("PUT", True, False), ("GET", False, True), ("GET", False, False)} <= set(methods)
+    assert other.server.asked == []
 
 
 async def test_a_redirection_is_not_followed(opened: Callable[..., Any]) -> None:
