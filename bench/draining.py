@@ -130,7 +130,7 @@ class _Copying:
 
     @asynccontextmanager
     async def _protected(self, container: str) -> AsyncIterator[Services]:
-        """Fills and protects a container, for whoever copies it: Azurite takes longer the more it holds."""
+        """Fills and protects a container, for whoever copies it: the same for all."""
         azurite = self.azurite
         await self.load.fill(azurite, container)
         accounts = (
