@@ -21,7 +21,7 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from azure.storage.blob.aio import BlobLeaseClient, BlobServiceClient, ContainerClient
 
 from local.azurite import ACCOUNT_KEYS
-from local.programs import MODULES
+from local.programs import azcopy
 from shared.containers import STATE_CONTAINER
 from shared.decisions.names import backup_name, refusal
 from shared.errors import AlreadyRunning, SyncFailed
@@ -30,7 +30,7 @@ from shared.operations.sync import sync
 from tests.conftest import OpenServices, Ready
 from tests.names import HARD_NAMES
 
-AZCOPY = next((MODULES / "@azure-tools/azcopy-linux/dist/bin").glob("azcopy_linux_*"))
+AZCOPY = azcopy()
 DEADLINE_SECONDS = 30
 
 
