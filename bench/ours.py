@@ -30,7 +30,7 @@ from shared.settings import Settings
 MESSAGES_AT_ONCE = 6
 """As many as one instance of the app works on: host.json's batchSize and newBatchThreshold."""
 
-LOOK_AGAIN_SECONDS = 1
+LOOK_AGAIN_SECONDS = 0.1
 
 LOCAL_FACTORY = {
     "SNAPKEEP_ADF_SUBSCRIPTION_ID": "00000000-0000-0000-0000-000000000000",
